@@ -1,0 +1,1 @@
+"""`pipeline.yaml` and dataset cards as frozen typed objects."""

@@ -1,0 +1,56 @@
+"""The models that a recipe can name, and their settings. Nothing here imports the models themselves."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ai4diag.config.base import Settings
+
+
+class LogisticRegression(Settings):
+    """Linear model with an L2 penalty, as a torch module."""
+
+    network: Literal["logistic_regression"] = "logistic_regression"
+
+
+class Mlp(Settings):
+    """Multi-layer perceptron: linear, batch-free, ReLU, dropout."""
+
+    network: Literal["mlp"] = "mlp"
+    hidden: tuple[int, ...] = (64, 32)
+    """Units of each hidden layer."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+class GradientBoosting(Settings):
+    """LightGBM trees; `train.epochs` is the number of boosting rounds, `train.learning_rate` the shrinkage."""
+
+    network: Literal["gradient_boosting"] = "gradient_boosting"
+    leaves: int = Field(default=15, ge=2)
+    min_cases_per_leaf: int = Field(default=10, ge=1)
+    feature_fraction: float = Field(default=0.8, gt=0, le=1)
+    bagging_fraction: float = Field(default=0.8, gt=0, le=1)
+    l2: float = Field(default=1.0, ge=0)
+
+
+TabularModel = Annotated[LogisticRegression | Mlp | GradientBoosting, Field(discriminator="network")]
+
+
+class AnchorFree(Settings):
+    """Anchor-free detector: centre heat map and distances to the sides of the box (CenterNet and FCOS family)."""
+
+    network: Literal["anchor_free"] = "anchor_free"
+    width: int = Field(default=32, ge=4)
+    """Channels of the first stage."""
+
+
+class RetinaNet(Settings):
+    """RetinaNet on MONAI's ResNet, feature pyramid and heads, with ATSS matching."""
+
+    network: Literal["retinanet"] = "retinanet"
+    backbone: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet18"
+
+
+DetectionModel = Annotated[AnchorFree | RetinaNet, Field(discriminator="network")]

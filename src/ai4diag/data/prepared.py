@@ -1,0 +1,161 @@
+"""Prepared cases: few, large, checksummed files that training and evaluation read.
+
+    prepared.json     format, task, dataset, classes, features with units, statistics, and the sha256 of every file below
+    index.parquet     one line per case: case_id, patient_id, site, attributes (tabular: `truth` as well)
+    split.csv         case_id, patient_id, fold, part: which case is train, validation or test in which fold
+    findings.json     what validation noticed
+    features.npy      tabular: float64 (cases, features), raw units, NaN where missing
+    images.npy        images: uint8 (cases, channels, *spatial), memory-mapped
+    boxes.parquet     detection: case (row of the index), label (class number), min_0.., max_0.., ignore
+
+Boxes are in the pixels of the original image (see `ai4diag.types`). The index holds the size of the original image in
+array-axis order (`size_0` rows, `size_1` columns); packed images may be smaller or larger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ai4diag.errors import DataError
+from ai4diag.files import atomic_path, read_json, sha256_file, write_json
+from ai4diag.types import PARTS, Finding
+
+FORMAT = 1
+FINAL = -1
+"""Fold number of the model that is kept when the others only estimate (cross-validation)."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows of the index (int64, sorted) that are train, validation and test in one fold."""
+
+    number: int
+    train: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]
+    test: npt.NDArray[np.int64]
+    contrast: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Prepared cases, opened from their folder; every file is verified against its hash first.
+
+    Attributes:
+        folder: where the files are.
+        facts: `prepared.json` as a dict: task, dataset, classes, features, statistics, channels, ...
+        index: one line per case, row number = case number.
+        split: long table of case_id, patient_id, fold, part, contrast.
+    """
+
+    folder: Path
+    facts: Mapping[str, Any]
+    index: pd.DataFrame
+    split: pd.DataFrame
+    findings: tuple[Finding, ...] = field(default=())
+
+    @classmethod
+    def open(cls, folder: Path) -> Prepared:
+        """Open and verify.
+
+        Raises:
+            DataError: a file is missing or its content differs from its recorded hash.
+        """
+        facts = read_json(folder / "prepared.json")
+        if facts.get("format") != FORMAT:
+            raise DataError(
+                f"{folder} has format {facts.get('format')}, this version reads {FORMAT}.", "Run prepare again."
+            )
+        for name, expected in facts["files"].items():
+            path = folder / name
+            if not path.is_file():
+                raise DataError(f"{path} is missing.", "Run prepare again.")
+            if (found := sha256_file(path)) != expected:
+                raise DataError(
+                    f"{path} is damaged: sha256 {found[:12]}..., expected {expected[:12]}....", "Run prepare again."
+                )
+        return cls(
+            folder=folder,
+            facts=facts,
+            index=pd.read_parquet(folder / "index.parquet"),
+            split=pd.read_csv(folder / "split.csv", dtype={"case_id": str, "patient_id": str}),
+            findings=tuple(Finding(**item) for item in read_json(folder / "findings.json")),
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; the position is the class number."""
+        return tuple(self.facts["classes"])
+
+    @cached_property
+    def features(self) -> npt.NDArray[np.float64]:
+        """Tabular features `(cases, features)` in raw units, NaN where missing."""
+        array: npt.NDArray[np.float64] = np.load(self.folder / "features.npy", allow_pickle=False)
+        return array
+
+    @cached_property
+    def images(self) -> npt.NDArray[np.uint8]:
+        """Packed images `(cases, channels, *spatial)`, memory-mapped and read-only."""
+        array: npt.NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        return array
+
+    @cached_property
+    def boxes(self) -> pd.DataFrame:
+        """Truth boxes: case, label, min_*, max_*, ignore; in pixels of the original image."""
+        return pd.read_parquet(self.folder / "boxes.parquet")
+
+    def folds(self) -> list[Fold]:
+        """Return the folds in order; the last is the one whose model is kept, contrast folds come first."""
+        row_of = {case: row for row, case in enumerate(self.index["case_id"])}
+        folds = []
+        for (contrast, number), lines in self.split.groupby(["contrast", "fold"], sort=True):
+            rows = lines["case_id"].map(row_of).to_numpy(np.int64)
+            part = lines["part"].to_numpy()
+            train, validation, test = (np.sort(rows[part == name]) for name in PARTS)
+            folds.append(Fold(int(number), train, validation, test, bool(contrast)))
+        return sorted(folds, key=lambda fold: (not fold.contrast, fold.number == FINAL, fold.number))
+
+
+def write_prepared(
+    folder: Path,
+    *,
+    facts: Mapping[str, Any],
+    index: pd.DataFrame,
+    split: pd.DataFrame,
+    findings: list[Finding],
+    arrays: Mapping[str, npt.NDArray[Any]],
+    tables: Mapping[str, pd.DataFrame],
+) -> None:
+    """Write prepared cases; `prepared.json` comes last, so that a folder without it is known to be unfinished.
+
+    Args:
+        folder: where to write; other files in it are left alone.
+        facts: what `prepared.json` shall hold beside `format` and `files`.
+        index: one line per case, with case_id, patient_id and site.
+        split: case_id, patient_id, fold, part, contrast.
+        findings: what validation noticed.
+        arrays: name (without `.npy`) to array; a numpy memory map is written in blocks.
+        tables: name (without `.parquet`) to table.
+    """
+    (folder / "prepared.json").unlink(missing_ok=True)
+    for name, table in {"index": index, **tables}.items():
+        with atomic_path(folder / f"{name}.parquet") as path:
+            table.to_parquet(path, index=False)
+    with atomic_path(folder / "split.csv") as path:
+        split.to_csv(path, index=False, lineterminator="\n")
+    write_json(folder / "findings.json", [vars(finding) for finding in findings])
+    for name, array in arrays.items():
+        with atomic_path(folder / f"{name}.npy") as path, path.open("wb") as stream:
+            np.lib.format.write_array(stream, array, allow_pickle=False)
+    names = ["index.parquet", "split.csv", "findings.json"]
+    names += [f"{name}.npy" for name in arrays] + [f"{name}.parquet" for name in tables]
+    hashes = {name: sha256_file(folder / name) for name in sorted(names)}
+    write_json(folder / "prepared.json", {"format": FORMAT, **json.loads(json.dumps(facts)), "files": hashes})

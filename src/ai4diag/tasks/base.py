@@ -1,0 +1,79 @@
+"""The seam that everything hangs on: what a task must know, and what a learner must do.
+
+A **task** knows a kind of problem: how raw files become prepared cases, and which learner a recipe asks for. A
+**learner** is something that can be fitted, asked and saved. Two kinds exist, because two are needed: one that fits
+itself in one call (trees), and a network, which only says what a batch and its loss are; the one loop in
+`ai4diag.training` does the rest. Importing a task imports no torch; building its learner does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from ai4diag.config.card import Card
+    from ai4diag.config.recipe import Recipe, Train
+    from ai4diag.data.prepared import Prepared
+
+Notify = Callable[[str, dict[str, Any]], None]
+"""Called as `notify("epoch", {...})`; docs/reference/events.md lists the events and their fields."""
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A model of one kind of problem, fitted or not."""
+
+    def predict(self, prepared: Prepared, rows: np.ndarray) -> pd.DataFrame:
+        """Return the output columns of predictions, one line per row, in the order of `rows` (int64, `(cases,)`)."""
+
+    def save(self, folder: Path) -> None:
+        """Write the weights and `model.json`, which says how to build it again. Nothing is pickled."""
+
+
+class SelfFitting(Learner, Protocol):
+    """A learner that fits itself in one call."""
+
+    def fit(self, prepared: Prepared, train: np.ndarray, validation: np.ndarray, notify: Notify) -> None:
+        """Fit on rows `train`; choose when to stop on rows `validation` (may be empty: never stop early)."""
+
+
+class NetworkLearner(Learner, Protocol):
+    """A learner that the training loop fits: it owns a network and says what a loss is."""
+
+    network: torch.nn.Module
+
+    def place(self, prepared: Prepared, train: np.ndarray, device: torch.device) -> None:
+        """Learn statistics from rows `train` only, and put cases and network on the device. Called once, before training."""
+
+    def loss(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Return the losses of one augmented batch as scalars; the loop minimises `loss` and reports the others.
+
+        Args:
+            rows: int64 `(batch,)` on the CPU, rows of the prepared index.
+            generator: CPU generator; every random choice of augmentation comes from it.
+        """
+
+    def score(self, prepared: Prepared, rows: np.ndarray) -> dict[str, float]:
+        """Return validation figures; `score` is the one to maximise."""
+
+
+class Task(Protocol):
+    """What the library knows of one kind of problem."""
+
+    name: str
+
+    def prepare(self, raw: Path, card: Card, recipe: Any, folder: Path, hooks: dict[str, Callable[..., Any]]) -> None:
+        """Read and validate raw files, split, scan for leaks, and write prepared cases to `folder`."""
+
+    def learner(self, prepared: Prepared, recipe: Recipe, hooks: dict[str, Callable[..., Any]]) -> Learner:
+        """Build the untrained learner that the recipe names, with weights from `recipe.train.seed`."""
+
+    def load(self, folder: Path) -> Learner:
+        """Read what `Learner.save` wrote."""
