@@ -1,0 +1,1 @@
+"""Evaluation: predictions in, estimates with intervals out. Nothing here imports torch."""

@@ -1,0 +1,145 @@
+"""Loops that numpy cannot vectorise, compiled by numba on first use and cached on disk.
+
+Import this module inside the function that needs it: importing numba takes about half a second. Every kernel has a
+numpy twin beside its caller that gives the same numbers; `worth_compiling` chooses between them by the amount of work,
+so that a small evaluation never pays for the compiler.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+FOUND = 1
+FALSE = 0
+IGNORED = -1
+
+
+@njit(cache=True)
+def _iou(a, b, crowd):  # type: ignore[no-untyped-def]
+    dimensions = a.shape[0] // 2
+    shared, size_a, size_b = 1.0, 1.0, 1.0
+    for axis in range(dimensions):
+        width = min(a[axis + dimensions], b[axis + dimensions]) - max(a[axis], b[axis])
+        if width <= 0:
+            return 0.0
+        shared *= width
+        size_a *= a[axis + dimensions] - a[axis]
+        size_b *= b[axis + dimensions] - b[axis]
+    return shared / size_a if crowd else shared / (size_a + size_b - shared)
+
+
+@njit(cache=True)
+def iou_matrix(a, b, crowd):  # type: ignore[no-untyped-def]
+    """Compiled `boxes.iou_matrix`: float64 `(n, 2 * D)`, `(m, 2 * D)`, bool `(m,)` to float64 `(n, m)`."""
+    result = np.empty((len(a), len(b)))
+    for i in range(len(a)):
+        for j in range(len(b)):
+            result[i, j] = _iou(a[i], b[j], crowd[j])
+    return result
+
+
+@njit(cache=True)
+def nms(boxes, labels, order, threshold):  # type: ignore[no-untyped-def]
+    """Compiled `boxes.nms`: walk `order`, keep a box unless one that is kept already overlaps it too much."""
+    kept = np.empty(len(order), np.int64)
+    count = 0
+    for i in order:
+        keep = True
+        for k in range(count):
+            j = kept[k]
+            if labels[i] == labels[j] and _iou(boxes[j], boxes[i], False) > threshold:
+                keep = False
+                break
+        if keep:
+            kept[count] = i
+            count += 1
+    return kept[:count]
+
+
+@njit(cache=True)
+def match(boxes, starts, truth, truth_starts, ignore, thresholds):  # type: ignore[no-untyped-def]
+    """Compiled `detection._match_group` for all groups (one image and one class each) at once.
+
+    Args:
+        boxes: float64 `(n, 2 * D)`, detections by group, best score first.
+        starts: int64 `(groups + 1,)`, where each group starts in `boxes`.
+        truth: float64 `(m, 2 * D)`, truth by group, ignored boxes last.
+        truth_starts: int64 `(groups + 1,)`.
+        ignore: bool `(m,)`.
+        thresholds: float64 `(T,)`.
+
+    Returns:
+        int8 `(T, n)` of FOUND, FALSE, IGNORED.
+    """
+    result = np.zeros((len(thresholds), len(boxes)), np.int8)
+    taken = np.zeros(len(truth), np.bool_)
+    for group in range(len(starts) - 1):
+        first, last = truth_starts[group], truth_starts[group + 1]
+        if first == last:
+            continue
+        overlap = iou_matrix(boxes[starts[group] : starts[group + 1]], truth[first:last], ignore[first:last])
+        for t in range(len(thresholds)):
+            taken[first:last] = False
+            for d in range(overlap.shape[0]):
+                best, where = min(thresholds[t], 1 - 1e-10), -1
+                for g in range(first, last):
+                    if taken[g] and not ignore[g]:
+                        continue
+                    if where >= 0 and ignore[g] and not ignore[where]:
+                        break
+                    if overlap[d, g - first] >= best:
+                        best, where = overlap[d, g - first], g
+                if where >= 0:
+                    taken[where] = True
+                    result[t, starts[group] + d] = IGNORED if ignore[where] else FOUND
+    return result
+
+
+@njit(cache=True)
+def average_precision(outcome, image, truth_count, weights, levels):  # type: ignore[no-untyped-def]
+    """Compiled `detection._average_precision` of one class.
+
+    Args:
+        outcome: int8 `(T, n)`, detections best score first.
+        image: int64 `(n,)`.
+        truth_count: int64 `(images,)`, truth boxes of this class that are not ignored.
+        weights: float64 `(B, images)`.
+        levels: float64 `(R,)`, recall levels, rising.
+
+    Returns:
+        float64 `(B, T)`, NaN where the weighted number of truth boxes is 0.
+    """
+    draws, ious, n = len(weights), len(outcome), len(image)
+    result = np.empty((draws, ious))
+    recall, precision = np.empty(n), np.empty(n)
+    for b in range(draws):
+        total = 0.0
+        for i in range(len(truth_count)):
+            total += weights[b, i] * truth_count[i]
+        if total == 0:
+            result[b] = np.nan
+            continue
+        for t in range(ious):
+            found, seen, points = 0.0, 0.0, 0
+            for d in range(n):
+                if outcome[t, d] == IGNORED:
+                    continue
+                weight = weights[b, image[d]]
+                if weight == 0:
+                    continue
+                seen += weight
+                if outcome[t, d] == FOUND:
+                    found += weight
+                    recall[points], precision[points] = found / total, found / seen
+                    points += 1
+            area, best, level = 0.0, 0.0, len(levels) - 1
+            while level >= 0 and (points == 0 or levels[level] > recall[points - 1]):
+                level -= 1
+            for p in range(points - 1, -1, -1):
+                best = max(best, precision[p])
+                while level >= 0 and (p == 0 or levels[level] > recall[p - 1]):
+                    area += best
+                    level -= 1
+            result[b, t] = area / len(levels)
+    return result
