@@ -102,8 +102,8 @@ def nms(
     if compiled or (compiled is None and len(array) ** 2 > SMALL):
         from ai4diag.evaluation import kernels
 
-        rows: npt.NDArray[np.int64] = kernels.nms(array, classes, order, float(iou))
-        return rows
+        dropped = kernels.nms(np.ascontiguousarray(array[order].T), classes[order], float(iou))
+        return np.asarray(order[~dropped], np.int64)
     kept = []
     while len(order):
         best, rest = order[0], order[1:]
