@@ -1,0 +1,158 @@
+"""The catalogue: which data sets there are, and how their files come to this machine.
+
+Files are looked for in this order: embedded (inside scikit-learn, or generated), the folder of the card, an offline
+mirror, the original address. When all are there, `SHA256SUMS` is written beside them as the last file; a folder
+without it is known to be incomplete. `sha256sum -c SHA256SUMS` checks a folder by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from ai4diag.config.card import Card, File, load_card
+from ai4diag.data.download import fetch
+from ai4diag.errors import ConfigError, DataError, did_you_mean
+from ai4diag.files import sha256_file, write_text
+
+SUMS = "SHA256SUMS"
+State = Literal["present", "incomplete", "absent"]
+Notify = Callable[[str, dict[str, Any]], None]
+
+
+class Catalogue:
+    """The cards in a folder.
+
+    Args:
+        folder: where `<name>.yaml` are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def names(self) -> list[str]:
+        """Return the names of all data sets, sorted."""
+        return sorted(path.stem for path in self.folder.glob("*.yaml"))
+
+    def card(self, name: str) -> Card:
+        """Read the card of that name.
+
+        Raises:
+            ConfigError: there is none, and the nearest name is given; or the card is malformed.
+        """
+        if name not in self.names():
+            raise ConfigError(f"{self.folder} has no card '{name}'. {did_you_mean(name, self.names())}")
+        return load_card(self.folder / f"{name}.yaml")
+
+
+def state(card: Card, data_folder: Path) -> State:
+    """Say whether the files of a data set are there, from their names alone; `verify` looks at their content."""
+    folder = Path(data_folder) / card.name
+    if not folder.is_dir():
+        return "absent"
+    if not (folder / SUMS).is_file():
+        return "incomplete"
+    there = all((folder / path).is_file() for path in _sums(folder))
+    return "present" if there else "incomplete"
+
+
+def get(card: Card, data_folder: Path, mirror: str | None = None, notify: Notify | None = None) -> Path:
+    """Bring the files of a data set to `data_folder/<name>`; files that are there already are verified and kept.
+
+    Args:
+        card: what to bring.
+        data_folder: holds one folder per data set.
+        mirror: folder or `http(s)://` address laid out as `<card.mirror>/<path>`.
+        notify: called as `notify("file", {"path", "source", "done", "total"})` after each file.
+
+    Returns:
+        The folder of the data set.
+
+    Raises:
+        DataError: a file could not be had from any source; all that was tried is named.
+        MachineError: the folder cannot be written.
+    """
+    folder = Path(data_folder) / card.name
+    files = card.all_files()
+    if card.embedded is not None:
+        if state(card, data_folder) == "present" and not _changed(folder, _sums(folder)):
+            return folder
+        paths = _make_embedded(card, folder)
+        sums = {path: sha256_file(folder / path) for path in paths}
+        for file in files:
+            if file.sha256 is not None and sums.get(file.path) != file.sha256:
+                raise _differs(folder / file.path, sums.get(file.path, "nothing"), file.sha256)
+    else:
+        for number, file in enumerate(files, start=1):
+            source = _get_file(card, file, folder, mirror)
+            if notify is not None:
+                notify("file", {"path": file.path, "source": source, "done": number, "total": len(files)})
+        sums = {file.path: str(file.sha256) for file in files}
+    write_text(folder / SUMS, "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items())))
+    return folder
+
+
+def verify(card: Card, raw_folder: Path) -> None:
+    """Compare every raw file with its checksum: the card's, or for generated files the one recorded beside them.
+
+    Raises:
+        DataError: a file is missing or differs; the first is named.
+    """
+    raw_folder = Path(raw_folder)
+    if not raw_folder.is_dir():
+        raise DataError(f"{raw_folder} does not exist.", f"Run `ai4diag data get {card.name}`.")
+    sums = {file.path: file.sha256 for file in card.all_files() if file.sha256 is not None}
+    if not sums:
+        sums = _sums(raw_folder)
+    for path, expected in sums.items():
+        if not (raw_folder / path).is_file():
+            raise DataError(f"{raw_folder / path} is missing.", f"Run `ai4diag data get {card.name}`.")
+        found = sha256_file(raw_folder / path)
+        if found != expected:
+            raise _differs(raw_folder / path, found, expected)
+
+
+def _get_file(card: Card, file: File, folder: Path, mirror: str | None) -> str:
+    target, sha256 = folder / file.path, str(file.sha256)
+    if target.is_file() and sha256_file(target) == sha256:
+        return "present"
+    return fetch(_sources(card, file, mirror), sha256, target)
+
+
+def _sources(card: Card, file: File, mirror: str | None) -> list[str]:
+    if file.beside_card:
+        return [str(card.folder / file.path)]
+    sources = []
+    if mirror:
+        sources.append(f"{mirror.rstrip('/')}/{card.mirror or card.name}/{file.path}")
+    if file.url is not None:
+        sources.append(file.url)
+    else:
+        sources += [f"{base.rstrip('/')}/{file.path}" for base in card.downloads]
+    return sources
+
+
+def _make_embedded(card: Card, folder: Path) -> list[str]:
+    from ai4diag.data import embedded
+
+    return embedded.MAKERS[str(card.embedded)](folder)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    path = folder / SUMS
+    if not path.is_file():
+        raise DataError(f"{path} is missing: the data set is incomplete.", f"Run `ai4diag data get {folder.name}`.")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _changed(folder: Path, sums: dict[str, str]) -> list[str]:
+    return [path for path, digest in sums.items() if sha256_file(folder / path) != digest]
+
+
+def _differs(path: Path, found: str, expected: str) -> DataError:
+    return DataError(
+        f"{path} is not what its card says: sha256 {found[:12]}..., expected {expected[:12]}....",
+        "Delete it and run `ai4diag data get` again; if it was changed on purpose, write a card of its own.",
+    )

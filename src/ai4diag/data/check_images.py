@@ -1,0 +1,103 @@
+"""What validation looks for in images with boxes."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ai4diag.data.voc import Annotation
+from ai4diag.errors import did_you_mean
+from ai4diag.types import PARTS, Finding
+
+
+def image_findings(name: str, size: tuple[int, int], annotation: Annotation, classes: tuple[str, ...]) -> list[Finding]:
+    """Compare an annotation with its image and the card.
+
+    Args:
+        name: the case.
+        size: rows and columns of the image.
+        annotation: what its file says.
+        classes: class names of the card.
+
+    Returns:
+        Errors: a class that the card does not know, a size that is not the image's, an inverted box.
+    """
+    findings = []
+    for unknown in sorted(set(annotation.names) - set(classes)):
+        nearest = did_you_mean(unknown, classes)
+        cure = f"Correct the annotation or the card. {nearest}"
+        findings.append(
+            Finding("error", "unknown-class", name, f"class '{unknown}'", f"one of {', '.join(classes)}", cure)
+        )
+    if annotation.size not in ((0, 0), size):
+        found = f"an annotation made for {annotation.size[0]} x {annotation.size[1]} (rows x columns)"
+        expected = f"{size[0]} x {size[1]}, the size of the image"
+        cure = "The image was resized or turned after it was annotated: take the original, or annotate again."
+        findings.append(Finding("error", "size-mismatch", name, found, expected, cure))
+    inverted = (annotation.boxes[:, 2:] < annotation.boxes[:, :2]).any(axis=1)
+    for number in np.flatnonzero(inverted):
+        cure = "Correct the annotation: x or y was exchanged."
+        where = f"{name}, object {number + 1} ({annotation.names[number]})"
+        found = _words(annotation.boxes[number])
+        findings.append(Finding("error", "inverted-box", where, found, "minimum before maximum", cure))
+    return findings
+
+
+def box_findings(
+    name: str, size: tuple[int, int], annotation: Annotation
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], list[Finding]]:
+    """Find boxes without area, and boxes that reach out of the image.
+
+    Args:
+        name: the case.
+        size: rows and columns of the image.
+        annotation: what its file says.
+
+    Returns:
+        Which boxes are kept; the kept boxes `(kept, 4)` clipped to the image; warnings.
+    """
+    boxes = annotation.boxes
+    limits = np.array([*size, *size], np.float64)
+    inside = np.clip(boxes, 0, limits)
+    empty = (boxes[:, 2:] - boxes[:, :2] <= 0).any(axis=1)
+    outside = ~empty & (inside[:, 2:] - inside[:, :2] <= 0).any(axis=1)
+    clipped = ~empty & ~outside & (inside != boxes).any(axis=1)
+    findings = []
+    for number in np.flatnonzero(empty | outside | clipped):
+        if empty[number]:
+            code, expected, cure = "zero-area-box", "a box with an area", "It was dropped; correct the annotation."
+        elif outside[number]:
+            code, expected, cure = "box-outside", "a box in the image", "It was dropped; correct the annotation."
+        else:
+            code, expected, cure = "box-clipped", "a box inside the image", "It was clipped; correct the annotation."
+        where = f"{name}, object {number + 1} ({annotation.names[number]})"
+        expected = f"{expected} of {size[0]} x {size[1]} (rows x columns)"
+        findings.append(Finding("warning", code, where, _words(boxes[number]), expected, cure))
+    kept = ~(empty | outside)
+    return kept, inside[kept], findings
+
+
+def part_findings(
+    split: pd.DataFrame, index: pd.DataFrame, boxes: pd.DataFrame, classes: tuple[str, ...]
+) -> list[Finding]:
+    """Find classes that have no box in a part: an error in train, where nothing could be learnt, else a warning."""
+    held = np.zeros((len(index), len(classes)), bool)
+    counted = boxes[~boxes["ignore"]]
+    held[counted["case"].to_numpy(), counted["label"].to_numpy()] = True
+    row_of = {case: row for row, case in enumerate(index["case_id"])}
+    findings = []
+    for (fold, contrast, part), lines in split.groupby(["fold", "contrast", "part"], sort=True):
+        there = held[lines["case_id"].map(row_of).to_numpy()].any(axis=0)
+        for number in np.flatnonzero(~there):
+            where = f"part {part}" + (f", fold {fold}" if fold else "") + (", contrast" if contrast else "")
+            level = "error" if part == "train" else "warning"
+            cure = "Take more cases, or another split." if part in PARTS else ""
+            found = f"no box of class {classes[number]}"
+            findings.append(Finding(level, "class-absent", where, found, "every class in every part", cure))  # type: ignore[arg-type]
+    return findings
+
+
+def _words(box: npt.NDArray[np.float64]) -> str:
+    rows = f"rows {box[0]:g} to {box[2]:g}"
+    return f"{rows}, columns {box[1]:g} to {box[3]:g}"

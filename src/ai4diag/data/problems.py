@@ -1,0 +1,38 @@
+"""Findings that stop a preparation, gathered so that one run names them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ai4diag.errors import DataError
+from ai4diag.types import Finding
+
+SHOWN = 10
+
+
+class ReadError(DataError):
+    """One file, or one place in it, cannot be read; carries the parts of a finding."""
+
+    def __init__(self, where: str, found: str, expected: str, cure: str) -> None:
+        super().__init__(f"{where}: found {found}; expected {expected}.", cure)
+        self.finding = Finding("error", "unreadable", where, found, expected, cure)
+
+
+def stop_on_errors(findings: Iterable[Finding], what: str) -> None:
+    """Raise when any finding is an error.
+
+    Args:
+        findings: what validation noticed.
+        what: the data set, named in the error.
+
+    Raises:
+        DataError: lists the first errors and counts the rest.
+    """
+    errors = [finding for finding in findings if finding.level == "error"]
+    if not errors:
+        return
+    lines = [f"  - {finding}" for finding in errors[:SHOWN]]
+    if len(errors) > SHOWN:
+        lines.append(f"  - and {len(errors) - SHOWN} more")
+    noun = "error" if len(errors) == 1 else "errors"
+    raise DataError(f"{what}: {len(errors)} {noun}, nothing was prepared:\n" + "\n".join(lines))
