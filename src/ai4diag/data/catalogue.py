@@ -7,13 +7,15 @@ without it is known to be incomplete. `sha256sum -c SHA256SUMS` checks a folder 
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from ai4diag.config.card import Card, File, load_card
 from ai4diag.data.download import fetch
-from ai4diag.errors import ConfigError, DataError, did_you_mean
+from ai4diag.errors import ConfigError, DataError, MachineError, did_you_mean
 from ai4diag.files import sha256_file, write_text
 
 SUMS = "SHA256SUMS"
@@ -74,22 +76,16 @@ def get(card: Card, data_folder: Path, mirror: str | None = None, notify: Notify
         MachineError: the folder cannot be written.
     """
     folder = Path(data_folder) / card.name
-    files = card.all_files()
     if card.embedded is not None:
-        if state(card, data_folder) == "present" and not _changed(folder, _sums(folder)):
-            return folder
-        paths = _make_embedded(card, folder)
-        sums = {path: sha256_file(folder / path) for path in paths}
-        for file in files:
-            if file.sha256 is not None and sums.get(file.path) != file.sha256:
-                raise _differs(folder / file.path, sums.get(file.path, "nothing"), file.sha256)
-    else:
-        for number, file in enumerate(files, start=1):
-            source = _get_file(card, file, folder, mirror)
-            if notify is not None:
-                notify("file", {"path": file.path, "source": source, "done": number, "total": len(files)})
-        sums = {file.path: str(file.sha256) for file in files}
-    write_text(folder / SUMS, "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items())))
+        if state(card, data_folder) == "absent" or not _is_whole(card, data_folder):
+            _make_embedded(card, folder)
+        return folder
+    files = card.all_files()
+    for number, file in enumerate(files, start=1):
+        source = _get_file(card, file, folder, mirror)
+        if notify is not None:
+            notify("file", {"path": file.path, "source": source, "done": number, "total": len(files)})
+    _write_sums(folder, {file.path: str(file.sha256) for file in files})
     return folder
 
 
@@ -133,10 +129,38 @@ def _sources(card: Card, file: File, mirror: str | None) -> list[str]:
     return sources
 
 
-def _make_embedded(card: Card, folder: Path) -> list[str]:
+def _is_whole(card: Card, data_folder: Path) -> bool:
+    if state(card, data_folder) != "present":
+        return False
+    folder = Path(data_folder) / card.name
+    return all(sha256_file(folder / path) == digest for path, digest in _sums(folder).items())
+
+
+def _make_embedded(card: Card, folder: Path) -> None:
+    """Make the files in a hidden folder and rename it, so that the data set appears whole."""
     from ai4diag.data import embedded
 
-    return embedded.MAKERS[str(card.embedded)](folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise MachineError(f"Cannot write {folder}: {error.strerror}.", "Check the permissions.") from error
+    try:
+        paths = embedded.MAKERS[str(card.embedded)](making)
+        sums = {path: sha256_file(making / path) for path in paths}
+        for file in card.files:
+            if file.sha256 is not None and sums.get(file.path) != file.sha256:
+                raise _differs(folder / file.path, sums.get(file.path, "nothing"), file.sha256)
+        _write_sums(making, sums)
+        making.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        making.replace(folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _write_sums(folder: Path, sums: dict[str, str]) -> None:
+    write_text(folder / SUMS, "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items())))
 
 
 def _sums(folder: Path) -> dict[str, str]:
@@ -145,10 +169,6 @@ def _sums(folder: Path) -> dict[str, str]:
         raise DataError(f"{path} is missing: the data set is incomplete.", f"Run `ai4diag data get {folder.name}`.")
     lines = path.read_text(encoding="utf-8").splitlines()
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-
-
-def _changed(folder: Path, sums: dict[str, str]) -> list[str]:
-    return [path for path, digest in sums.items() if sha256_file(folder / path) != digest]
 
 
 def _differs(path: Path, found: str, expected: str) -> DataError:

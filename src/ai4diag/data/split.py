@@ -7,7 +7,6 @@ share of every stratum (class, site). The same settings and cases give the same 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,0 +1,72 @@
+"""Data sets that need no download: inside scikit-learn, or generated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ai4diag.data.smear import Smear
+
+SMEAR_SEED = 2024
+SMEAR_PATIENTS = 60
+SMEAR_IMAGES_PER_PATIENT = 4
+
+
+def make_breast_cancer(folder: Path) -> list[str]:
+    """Write `wdbc.csv`: the 569 cases that scikit-learn carries, with its column names and a column `diagnosis`.
+
+    scikit-learn counts malignant as 0 and benign as 1; here the diagnosis is written in words.
+    """
+    from sklearn.datasets import load_breast_cancer
+
+    data = load_breast_cancer()
+    lines = [",".join(["case", *(str(name) for name in data.feature_names), "diagnosis"])]
+    for number, (row, target) in enumerate(zip(data.data.tolist(), data.target.tolist(), strict=True), start=1):
+        cells = [f"wdbc-{number:03d}", *(repr(value) for value in row), str(data.target_names[target])]
+        lines.append(",".join(cells))
+    (folder / "wdbc.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return ["wdbc.csv"]
+
+
+def make_smears(folder: Path, patients: int = SMEAR_PATIENTS, images_each: int = SMEAR_IMAGES_PER_PATIENT) -> list[str]:
+    """Write synthetic smears as PNG with Pascal VOC files, and `cases.csv`: case_id, patient_id, site, stain."""
+    import numpy as np
+    from PIL import Image
+
+    from ai4diag.data.smear import make_patient, make_smear
+
+    for name in ("images", "annotations"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    paths, lines = [], ["case_id,patient_id,site,stain"]
+    for number in range(patients):
+        patient = make_patient(number, SMEAR_SEED)
+        for image_number in range(images_each):
+            case = f"smear-{number:03d}-{image_number}"
+            smear = make_smear(patient, np.random.default_rng([SMEAR_SEED, number, image_number]))
+            paths += [f"images/{case}.png", f"annotations/{case}.xml"]
+            Image.fromarray(smear.image.transpose(1, 2, 0)).save(folder / paths[-2], compress_level=3)
+            (folder / paths[-1]).write_text(_voc(case, smear), encoding="utf-8")
+            lines.append(f"{case},patient-{number:03d},{patient.site},{patient.stain}")
+    (folder / "cases.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [*paths, "cases.csv"]
+
+
+def _voc(case: str, smear: Smear) -> str:
+    """Return a smear's truth as Pascal VOC: x before y, tenths of a pixel."""
+    from ai4diag.data.smear import CLASSES
+
+    rows, columns = smear.image.shape[1:]
+    lines = ["<annotation>", f"  <filename>{case}.png</filename>"]
+    lines.append(f"  <size><width>{columns}</width><height>{rows}</height><depth>3</depth></size>")
+    for box, label, difficult in zip(smear.boxes, smear.labels, smear.difficult, strict=True):
+        edges = zip(("ymin", "xmin", "ymax", "xmax"), box, strict=True)
+        corners = "".join(f"<{key}>{value:.1f}</{key}>" for key, value in edges)
+        name = f"<name>{CLASSES[label]}</name><difficult>{int(difficult)}</difficult>"
+        lines.append(f"  <object>{name}<bndbox>{corners}</bndbox></object>")
+    return "\n".join([*lines, "</annotation>", ""])
+
+
+MAKERS: dict[str, Callable[[Path], list[str]]] = {"breast_cancer": make_breast_cancer, "smear": make_smears}
+"""What `embedded` of a card names, and what writes its files and returns their paths."""
