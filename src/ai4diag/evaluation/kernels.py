@@ -157,3 +157,35 @@ def average_precision(outcome, image, truth_count, weights, levels):  # type: ig
                     level -= 1
             result[b, t] = area / len(levels)
     return result
+
+
+@njit(cache=True)
+def ranking(weights, truth, ends):  # type: ignore[no-untyped-def]
+    """Compiled `ranking._areas`.
+
+    Args:
+        weights: float64 `(B, n)`, best score first.
+        truth: int8 `(n,)`, 0 or 1, in the same order.
+        ends: bool `(n,)`, whether the next score differs.
+
+    Returns:
+        two float64 `(B,)`: area under the ROC curve and average precision, NaN where a class has no weight.
+    """
+    auroc, auprc = np.empty(len(weights)), np.empty(len(weights))
+    for b in range(len(weights)):
+        positive, negative, area, precision = 0.0, 0.0, 0.0, 0.0
+        new_positive, new_negative = 0.0, 0.0
+        for i in range(len(truth)):
+            weight = weights[b, i]
+            new_positive += weight * truth[i]
+            new_negative += weight * (1 - truth[i])
+            if ends[i]:
+                area += new_negative * (positive + new_positive / 2)
+                positive += new_positive
+                negative += new_negative
+                if new_positive > 0:
+                    precision += new_positive * positive / (positive + negative)
+                new_positive, new_negative = 0.0, 0.0
+        auroc[b] = area / (positive * negative) if positive > 0 and negative > 0 else np.nan
+        auprc[b] = precision / positive if positive > 0 else np.nan
+    return auroc, auprc
