@@ -72,6 +72,9 @@ class Task(Protocol):
     def prepare(self, raw: Path, card: Card, recipe: Any, folder: Path, hooks: dict[str, Callable[..., Any]]) -> None:
         """Read and validate raw files, split, scan for leaks, and write prepared cases to `folder`."""
 
+    def truth(self, prepared: Prepared, rows: np.ndarray) -> pd.DataFrame:
+        """Return the truth columns of predictions, one line per row, in the order of `rows`."""
+
     def learner(self, prepared: Prepared, recipe: Recipe, hooks: dict[str, Callable[..., Any]]) -> Learner:
         """Build the untrained learner that the recipe names, with weights from `recipe.train.seed`."""
 

@@ -1,0 +1,38 @@
+# `make demo` and `make test` need nothing but Python 3.11 or later, git and make.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help install demo test test-slow lint lock clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: .venv/installed ## create .venv with the locked dependencies
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: install ## two pipelines end to end, on embedded data
+	ai4diag demo
+
+test: install ## all tests but the slow ones, about two minutes
+	python -m pytest -m "not slow"
+
+test-slow: install ## every test
+	python -m pytest
+
+lint: install ## style, layers, types
+	ruff check src tests benchmarks
+	ruff format --check src tests benchmarks
+	lint-imports
+	mypy
+
+lock: ## write constraints.txt anew from pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	  --constraint lock.in pyproject.toml --output-file constraints.txt
+
+clean: ## remove what runs wrote; raw data, tracked runs and committed estimates stay
+	git clean -fdX pipelines

@@ -1,0 +1,100 @@
+"""`ai4diag runs list | show | compare` and `ai4diag ui`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from ai4diag.cli import show
+from ai4diag.cli.context import workspace
+from ai4diag.errors import MachineError
+
+if TYPE_CHECKING:
+    from ai4diag.tracking.query import RunSummary
+    from ai4diag.types import Estimate
+
+
+@click.command("list")
+@click.argument("pipeline", required=False, default="")
+@click.option("--limit", default=50, show_default=True, help="At most so many.")
+@show.json_option
+def list_(pipeline: str, limit: int, as_json: bool) -> None:
+    """List the newest runs, of one pipeline or of all."""
+    from ai4diag.tracking.query import list_runs
+
+    found = list_runs(workspace().root, pipeline, limit)
+    if as_json:
+        show.data([item.as_dict() for item in found])
+    elif found:
+        show.table(
+            [_line(item) for item in found], ["run", "pipeline", "variant", "status", "started (UTC)", "headline"]
+        )
+    else:
+        show.message("No runs yet. `ai4diag demo` makes two.")
+
+
+@click.command("show")
+@click.argument("run")
+@show.json_option
+def show_(run: str, as_json: bool) -> None:
+    """Show a run, named by the first characters of its id."""
+    from ai4diag.tracking.query import show_run
+
+    found = show_run(workspace().root, run)
+    if as_json:
+        show.data(found.as_dict())
+        return
+    click.echo(f"{found.run_id}  {found.pipeline} ({found.variant})  {found.status}, {found.seconds:.0f} s")
+    for title, values in (("estimates", found.estimates), ("bound to", found.tags), ("recipe", found.params)):
+        click.echo(f"\n{title}")
+        for name, value in values.items():
+            click.echo(f"  {value}" if title == "estimates" else f"  {name:32} {value}")
+
+
+@click.command("compare")
+@click.argument("names", nargs=-1, required=True, metavar="RUN RUN...")
+@show.json_option
+def compare(names: Sequence[str], as_json: bool) -> None:
+    """Put runs side by side: settings that differ, and all estimates."""
+    from ai4diag.tracking.query import compare_runs
+
+    found = compare_runs(workspace().root, names)
+    if as_json:
+        show.data(found.as_dict())
+        return
+    header = ["", *(item.run_id[:8] for item in found.runs)]
+    estimates = [[name, *(_interval(value) for value in values)] for name, values in found.estimates.items()]
+    differing = [[name, *values] for name, values in {**found.params, **found.tags}.items()]
+    show.table([["pipeline", *(item.pipeline for item in found.runs)], *estimates, *differing], header)
+
+
+@click.command("ui")
+@click.argument("pipeline", required=False, default="")
+@click.option("--port", type=int, help="Where to listen on 127.0.0.1; by default 5000 or the next that is free.")
+def ui(pipeline: str, port: int | None) -> None:
+    """Start MLflow's page on this machine only; Ctrl-C ends it."""
+    from ai4diag.tracking.ui import ui as prepare
+
+    page = prepare(workspace().root, pipeline, port)
+    click.echo(page.url)
+    if page.command:
+        show.message("Starting takes some seconds. Ctrl-C ends it.")
+        ended = subprocess.run(page.command, env=page.environ, check=False)  # noqa: S603 - fixed words, no shell
+        if ended.returncode > 0:
+            raise MachineError(f"MLflow's server ended with code {ended.returncode}.", "Its message stands above.")
+
+
+def _line(item: RunSummary) -> list[str]:
+    headline = str(item.headline) if item.headline else ""
+    return [item.run_id[:8], item.pipeline, item.variant, item.status, f"{item.started:%Y-%m-%d %H:%M}", headline]
+
+
+def _interval(estimate: Estimate | None) -> str:
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]" if estimate else "-"
+
+
+COMMANDS = (list_, show_, compare)
+TOP_COMMANDS = (ui,)

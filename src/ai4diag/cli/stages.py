@@ -1,0 +1,219 @@
+"""`ai4diag demo | run | prepare | train | evaluate | package | verify`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ai4diag.cli import show
+from ai4diag.cli.context import workspace
+from ai4diag.cli.data import mirror
+from ai4diag.cli.progress import Progress
+from ai4diag.errors import Ai4diagError, GateError, VerifyError
+
+if TYPE_CHECKING:
+    from ai4diag.pipelines.workspace import Pipeline
+
+DEMO = ("breast-mass", "smear-demo")
+
+
+def variant_options(command: Any) -> Any:
+    """Add `--quick` and `--set key=value`."""
+    command = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")(command)
+    return click.option("--quick", is_flag=True, help="The recipe's small variant.")(command)
+
+
+@click.command("prepare")
+@click.argument("name")
+@variant_options
+def prepare(name: str, quick: bool, overrides: Sequence[str]) -> None:
+    """Validate the data, split it by patient, scan for leaks, pack it."""
+    from ai4diag.pipelines import stages
+
+    pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
+    prepared = stages.prepare(pipeline, mirror=mirror(), notify=Progress(f"get {pipeline.recipe.data.dataset}"))
+    counts = {level: sum(f.level == level for f in prepared.findings) for level in ("warning", "info")}
+    show.message(f"prepare {name}: {len(prepared.index)} cases, {counts['warning']} warnings (in the report)")
+
+
+@click.command("train")
+@click.argument("name")
+@variant_options
+def train(name: str, quick: bool, overrides: Sequence[str]) -> None:
+    """Train; a killed training is taken up again."""
+    from ai4diag.pipelines import stages, tracked
+
+    pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
+    with tracked.training(pipeline) as tracker:
+        stages.train(pipeline, notify=Progress(f"train {name}"), tracker=tracker)
+
+
+@click.command("evaluate")
+@click.argument("name", required=False)
+@variant_options
+@click.option("--predictions", type=click.Path(path_type=Path), help="Score this table (CSV or Parquet) instead.")
+@click.option("--plan", type=click.Path(path_type=Path), help="With --predictions: YAML with `task` and `evaluate`.")
+@show.json_option
+def evaluate(
+    name: str | None,
+    quick: bool,
+    overrides: Sequence[str],
+    predictions: Path | None,
+    plan: Path | None,
+    as_json: bool,
+) -> None:
+    """Estimate from predictions, with intervals; write the report."""
+    from ai4diag.pipelines import stages, tracked
+
+    if predictions is not None or plan is not None:
+        _evaluate_external(predictions, plan, as_json)
+        return
+    if name is None:
+        raise click.UsageError("Name a pipeline, or give --predictions and --plan.")
+    pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
+    with tracked.evaluation(pipeline) as tracker:
+        evaluation = stages.evaluate(pipeline, tracker=tracker)
+    if as_json:
+        show.data([item.as_dict() for item in evaluation.estimates])
+    else:
+        show.message(f"evaluate {name}: {evaluation.estimates[0]}")
+
+
+def _evaluate_external(predictions: Path | None, plan: Path | None, as_json: bool) -> None:
+    from ai4diag.pipelines.external import evaluate_external
+
+    if predictions is None or plan is None:
+        raise click.UsageError("--predictions and --plan belong together.")
+    estimates = evaluate_external(predictions, plan)
+    if as_json:
+        show.data([item.as_dict() for item in estimates])
+    else:
+        for item in estimates:
+            click.echo(f"{item.subgroup:20} {item}")
+
+
+@click.command("package")
+@click.argument("name")
+@variant_options
+def package(name: str, quick: bool, overrides: Sequence[str]) -> None:
+    """Write the bundle, if the release gate is met."""
+    from ai4diag.pipelines import stages
+
+    bundle = stages.package(workspace().pipeline(name, quick=quick, overrides=overrides))
+    show.message(f"package {name}: {show.relative(bundle)}")
+
+
+@click.command("run")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@variant_options
+def run(names: Sequence[str], quick: bool, overrides: Sequence[str]) -> None:
+    """Run the stages that are out of date.
+
+    Without --quick and --set this is `dvc repro`: what is up to date is not run again. A variant runs all its stages
+    and writes to pipelines/NAME/out/VARIANT, so that the pipeline's own results stay.
+    """
+    for name in names:
+        _run(workspace().pipeline(name, quick=quick, overrides=overrides))
+
+
+@click.command("demo")
+def demo() -> None:
+    """Run two pipelines end to end on embedded data."""
+    begin = time.monotonic()
+    run.callback(DEMO, quick=False, overrides=())  # type: ignore[misc]
+    show.message(f"demo: {time.monotonic() - begin:.0f} s. Open the reports in a browser; `ai4diag ui` shows the runs.")
+
+
+def _run(pipeline: Pipeline) -> None:
+    if pipeline.variant:
+        _run_variant(pipeline)
+    else:
+        _repro(pipeline)
+    _headline(pipeline)
+
+
+def _repro(pipeline: Pipeline) -> None:
+    """Run the pipeline's stages through DVC, which skips what is up to date."""
+    stages = [f"{stage}@{pipeline.name}" for stage in ("prepare", "train", "evaluate", "package")]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+    done = subprocess.run(  # noqa: S603 - fixed words, no shell
+        [sys.executable, "-m", "dvc", "repro", "--quiet", "--single-item", *stages],
+        cwd=pipeline.workspace.root,
+        env=environment,
+        check=False,
+    )
+    if done.returncode:
+        raise Ai4diagError(
+            f"A stage of {pipeline.name} failed; its message stands above.",
+            f"After mending it, `ai4diag run {pipeline.name}` goes on from there.",
+        )
+
+
+def _run_variant(pipeline: Pipeline) -> None:
+    from ai4diag.pipelines import stages, tracked
+
+    stages.prepare(pipeline, mirror=mirror(), notify=Progress(f"get {pipeline.recipe.data.dataset}"))
+    with tracked.training(pipeline) as tracker:
+        stages.train(pipeline, notify=Progress(f"train {pipeline.name}"), tracker=tracker)
+    with tracked.evaluation(pipeline) as tracker:
+        stages.evaluate(pipeline, tracker=tracker)
+    try:
+        stages.package(pipeline)
+    except GateError as error:
+        show.message(f"package {pipeline.name}: {error.message}")
+
+
+def _headline(pipeline: Pipeline) -> None:
+    from ai4diag.files import read_json
+    from ai4diag.pipelines.stages import read_estimates
+
+    estimates = read_estimates(pipeline.out / "estimates.json")
+    record = pipeline.out / "run.json"
+    name = f"{pipeline.name} ({pipeline.variant})" if pipeline.variant else pipeline.name
+    click.echo(f"{name}: {estimates[0]}")
+    if record.is_file():
+        click.echo(f"  MLflow run  {read_json(record)['run_id']}")
+    click.echo(f"  report      {show.relative(pipeline.out / 'report.html')}")
+    if (pipeline.out / "bundle").is_dir():
+        click.echo(f"  bundle      {show.relative(pipeline.out / 'bundle')}")
+
+
+@click.command("verify")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--here", is_flag=True, help="Compare what is in out/ already, instead of running again.")
+@show.json_option
+def verify(names: Sequence[str], here: bool, as_json: bool) -> None:
+    """Reproduce pipelines: do the committed numbers hold?"""
+    import dataclasses
+
+    from ai4diag.pipelines.verify import verify as reproduce
+
+    verdicts = []
+    for name in names:
+        pipeline = workspace().pipeline(name)
+        verdict = reproduce(pipeline, rerun=not here, mirror=mirror(), notify=Progress(f"verify {name}"))
+        verdicts.append(verdict)
+        if not as_json:
+            word = "does not hold" if verdict.differences else "holds"
+            click.echo(
+                f"{name}: {word}; {verdict.identical} of {verdict.compared} estimates identical, "
+                f"tolerance {verdict.tolerance}"
+            )
+            for difference in verdict.differences:
+                click.echo(f"  {difference}")
+    if as_json:
+        show.data([dataclasses.asdict(verdict) for verdict in verdicts])
+    failed = [verdict.pipeline for verdict in verdicts if verdict.differences]
+    if failed:
+        raise VerifyError(f"The committed estimates of {', '.join(failed)} were not reproduced.")
+
+
+COMMANDS = (demo, run, prepare, train, evaluate, package, verify)

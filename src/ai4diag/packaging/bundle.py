@@ -1,0 +1,87 @@
+"""A bundle is a folder: weights, how to build the model, what it is for, its estimates, and the hash of each file.
+
+model/          weights (safetensors, or LightGBM's text) and model.json
+metadata.json   task, inputs with units, outputs, classes, data set with licence, recipe
+estimates.json  what was measured, with intervals
+README.md       clinical purpose and limits
+manifest.json   SHA-256 of every file above; a file that is not listed makes the bundle invalid
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ai4diag.errors import VerifyError
+from ai4diag.files import read_json, sha256_file, write_json
+from ai4diag.tasks import task
+from ai4diag.tasks.base import Learner
+
+FORMAT = 1
+
+
+def write_bundle(folder: Path, *, model: Path, readme: Path, estimates: Path, metadata: Mapping[str, Any]) -> None:
+    """Write a bundle; it appears whole or not at all, and replaces the one that was there.
+
+    Args:
+        folder: the bundle.
+        model: folder that `Learner.save` wrote.
+        readme: the pipeline's README.md.
+        estimates: the pipeline's estimates.json.
+        metadata: what metadata.json shall hold; must name the `task`.
+    """
+    making = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(making, ignore_errors=True)
+    shutil.copytree(model, making / "model")
+    shutil.copyfile(readme, making / "README.md")
+    shutil.copyfile(estimates, making / "estimates.json")
+    write_json(making / "metadata.json", {"format": FORMAT, **metadata})
+    write_json(making / "manifest.json", {"format": FORMAT, "files": _hashes(making)})
+    shutil.rmtree(folder, ignore_errors=True)
+    making.replace(folder)
+
+
+def verify_bundle(folder: Path) -> dict[str, Any]:
+    """Check every file of a bundle against its manifest and return the metadata.
+
+    Raises:
+        VerifyError: a file is missing, changed, extra, or a link.
+    """
+    if not (folder / "manifest.json").is_file():
+        raise VerifyError(f"{folder} is not a bundle: it has no manifest.json.")
+    links = [path for path in sorted(folder.rglob("*")) if path.is_symlink()]
+    if links:
+        raise VerifyError(f"{links[0]} is a link; a bundle holds plain files only.")
+    expected, found = read_json(folder / "manifest.json")["files"], _hashes(folder)
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            raise VerifyError(f"{folder / name} is missing from the bundle.", "Get the bundle again.")
+        if name not in expected:
+            raise VerifyError(
+                f"{folder / name} is not in the bundle's manifest.", "Remove it, or get the bundle again."
+            )
+        if found[name] != expected[name]:
+            raise VerifyError(
+                f"{folder / name} has sha256 {found[name][:12]}..., the manifest says {expected[name][:12]}....",
+                "Get the bundle again.",
+            )
+    metadata: dict[str, Any] = read_json(folder / "metadata.json")
+    return metadata
+
+
+def load_bundle(folder: Path) -> Learner:
+    """Verify a bundle and return its model, ready to predict.
+
+    Raises:
+        VerifyError: the bundle is not what its manifest says.
+    """
+    return task(verify_bundle(folder)["task"]).load(folder / "model")
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): sha256_file(path) for path in files if path != folder / "manifest.json"
+    }

@@ -1,0 +1,134 @@
+"""A new pipeline: the folder, and its line in params.yaml."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from pathlib import Path
+
+from ai4diag.config.recipe import RECIPES
+from ai4diag.errors import UsageError, did_you_mean
+from ai4diag.files import write_text
+from ai4diag.pipelines.workspace import Workspace
+
+RECIPE = """\
+# Every setting: docs/reference/pipeline.md. An unknown key is an error that names the nearest known one.
+task: {task}
+data:
+  dataset: {dataset}
+  split: {{by: patient_id, test: {test}, validation: 0.15, seed: 7}}
+{model}
+evaluate:
+  primary: {primary}
+  interval: {{level: 0.95, resamples: 2000, unit: patient_id}}
+  subgroups: [site]
+  accept: {{}}            # release gate on the lower limit, for example {{{primary}_low: 0.80}}
+quick:
+  train: {{epochs: {quick}}}
+"""
+
+MODELS = {
+    "tabular": """\
+model:
+  network: logistic_regression   # or mlp, gradient_boosting
+train:
+  epochs: 200
+  batch_size: 64
+  learning_rate: 0.02
+  patience: 30
+  seed: 7""",
+    "detection": """\
+model:
+  network: anchor_free           # or retinanet
+train:
+  epochs: 60
+  batch_size: 8
+  learning_rate: 0.002
+  augment: [flip, intensity]
+  seed: 7""",
+}
+PRIMARY = {"tabular": "auroc", "detection": "map_50"}
+QUICK = {"tabular": 40, "detection": 5}
+
+README = """\
+# {name}
+
+{title}. {description}
+
+## Intended use
+
+*Not written yet: who asks which question about whom, and what happens with the answer.*
+
+## Trained on
+
+{dataset}: {citation} Licence {licence}.
+
+## Limits
+
+*Not written yet: on whom it was not tested, and how it fails.*
+
+Not for clinical use without the manufacturer's own approval.
+"""
+
+HOOKS = '''"""Named functions that replace the task's defaults: see docs/reference/hooks.md. None so far."""
+'''
+
+
+def new_pipeline(workspace: Workspace, name: str, task: str, dataset: str) -> Path:
+    """Write `pipelines/<name>/` and the line in `params.yaml`; return the folder.
+
+    Raises:
+        UsageError: the name is taken or not a plain name, or the task or data set does not exist or does not fit.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise UsageError(f"'{name}' is not a name for a pipeline.", "Use small letters, digits and hyphens: my-model.")
+    folder = workspace.root / "pipelines" / name
+    if name in workspace.table or folder.exists():
+        raise UsageError(f"There is a pipeline '{name}' already, in {folder}.", "Choose another name.")
+    if task not in RECIPES:
+        raise UsageError(f"There is no task '{task}'. {did_you_mean(task, RECIPES)}")
+    if dataset not in workspace.catalogue.names():
+        raise UsageError(
+            f"There is no data set '{dataset}'. {did_you_mean(dataset, workspace.catalogue.names())}",
+            "A new one needs a card: see docs/how-to/add-a-dataset.md.",
+        )
+    card = workspace.catalogue.card(dataset)
+    if card.task != task:
+        raise UsageError(f"The data set '{dataset}' is for the task {card.task}, not {task}.")
+    recipe = RECIPE.format(
+        task=task,
+        dataset=dataset,
+        test="official" if card.official_split else 0.2,
+        model=MODELS[task],
+        primary=PRIMARY[task],
+        quick=QUICK[task],
+    )
+    readme = README.format(
+        name=name,
+        title=card.title.rstrip("."),
+        description=card.description.strip(),
+        dataset=dataset,
+        citation=card.citation.rstrip(".") + ".",
+        licence=card.licence.id,
+    )
+    write_text(folder / "pipeline.yaml", recipe)
+    write_text(folder / "README.md", readme)
+    write_text(folder / "pipeline.py", HOOKS)
+    _add_line(workspace.root / "params.yaml", name, task, dataset)
+    return folder
+
+
+def _add_line(path: Path, name: str, task: str, dataset: str) -> None:
+    """Add the pipeline to params.yaml; comments and order stay."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+
+    yaml = YAML()
+    yaml.width = 120
+    values = yaml.load(path.read_text(encoding="utf-8"))
+    line = CommentedMap(task=task, dataset=dataset)
+    line.fa.set_flow_style()
+    values["pipelines"][name] = line
+    text = StringIO()
+    yaml.dump(values, text)
+    write_text(path, text.getvalue())

@@ -1,0 +1,208 @@
+"""The four stages: prepare, train, evaluate, package. Each reads files and writes files; nothing else passes."""
+
+from __future__ import annotations
+
+import shutil
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ai4diag.config.base import parse_yaml
+from ai4diag.data import catalogue
+from ai4diag.data.prepared import FINAL, Fold, Prepared
+from ai4diag.errors import DataError, GateError
+from ai4diag.files import read_json, sha256_file, sha256_json, write_json, write_text
+from ai4diag.pipelines.workspace import Pipeline
+from ai4diag.tasks import task
+from ai4diag.tasks.base import Learner, Notify, Task
+from ai4diag.types import Estimate
+
+if TYPE_CHECKING:
+    from ai4diag.evaluation.evaluate import Evaluation
+    from ai4diag.tracking import NoTracker, Tracker
+
+
+@lru_cache
+def numerics() -> dict[str, Any]:
+    """Return the versions of the numbers that the stages make (`numerics.yaml`)."""
+    found: dict[str, Any] = parse_yaml(files("ai4diag").joinpath("numerics.yaml").read_text("utf-8"), "numerics.yaml")
+    return found
+
+
+def prepare(pipeline: Pipeline, *, mirror: str | None = None, notify: Notify) -> Prepared:
+    """Get the raw files if they are not there, validate, split, leak-scan and pack them.
+
+    Raises:
+        DataError: a file is wrong, or the data have errors; each is named with its cure.
+    """
+    card = pipeline.workspace.catalogue.card(pipeline.recipe.data.dataset)
+    raw = catalogue.get(card, pipeline.workspace.data, mirror, notify)
+    folder = pipeline.out / "prepared"
+    task(pipeline.recipe.task).prepare(raw, card, pipeline.recipe, folder, pipeline.hooks())
+    return Prepared.open(folder)
+
+
+def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -> None:
+    """Fit one learner per fold; write the kept one's weights, all predictions and the history.
+
+    A killed training is taken up again from `out/checkpoint` when recipe and data are still the same.
+    """
+    from ai4diag.evaluation.predictions import write_predictions
+    from ai4diag.training.loop import notify_all
+
+    prepared = open_prepared(pipeline)
+    knows = task(pipeline.recipe.task)
+    tables, histories = [], []
+    folds = prepared.folds()
+    for position, fold in enumerate(folds):
+        kept = position == len(folds) - 1
+        notify("fold", {"fold": position + 1, "folds": len(folds)})
+        name = f"{'contrast' if fold.contrast else 'fold'}_{fold.number}/"
+        heard = notify_all(notify, tracker.notify if kept else tracker.observer(name))
+        learner, history = fit_fold(pipeline, prepared, fold, heard)
+        histories.append({"fold": fold.number, "contrast": fold.contrast, "epochs": history})
+        if fold.number != FINAL:
+            tables.append(predict_fold(knows, learner, pipeline, prepared, fold))
+    shutil.rmtree(pipeline.out / "model", ignore_errors=True)
+    learner.save(pipeline.out / "model")
+    facts = {"task": pipeline.recipe.task, "classes": list(prepared.classes), "pipeline": pipeline.name}
+    write_predictions(pipeline.out / "predictions.parquet", pd.concat(tables, ignore_index=True), facts)
+    write_json(pipeline.out / "history.json", histories)
+    shutil.rmtree(pipeline.out / "checkpoint", ignore_errors=True)
+
+
+def fit_fold(
+    pipeline: Pipeline, prepared: Prepared, fold: Fold, notify: Notify
+) -> tuple[Learner, list[dict[str, Any]]]:
+    """Fit the learner of one fold, or take it up from its checkpoint; return it with its history."""
+    from ai4diag.training.loop import fit
+
+    recipe = pipeline.recipe
+    learner = task(recipe.task).learner(prepared, recipe, pipeline.hooks())
+    checkpoint = pipeline.out / "checkpoint" / f"{'contrast' if fold.contrast else 'fold'}{fold.number}.safetensors"
+    history = fit(
+        learner,
+        prepared,
+        fold,
+        recipe.train,
+        notify,
+        checkpoint=checkpoint,
+        fingerprint=sha256_json([train_fingerprint(pipeline), fold.number, fold.contrast]),
+    )
+    return learner, history
+
+
+def train_fingerprint(pipeline: Pipeline) -> str:
+    """Return a hash of everything that decides what training makes: data, recipe, hooks, version of the numbers."""
+    recipe, hooks = pipeline.recipe, pipeline.folder / "pipeline.py"
+    return sha256_json(
+        {
+            "prepared": sha256_file(pipeline.out / "prepared" / "prepared.json"),
+            "recipe": recipe.model_dump(mode="json", include={"task", "data", "model", "train"}),
+            "hooks": sha256_file(hooks) if hooks.is_file() else None,
+            "numerics": numerics()["train"][recipe.task],
+        }
+    )
+
+
+def predict_fold(knows: Task, learner: Learner, pipeline: Pipeline, prepared: Prepared, fold: Fold) -> pd.DataFrame:
+    """Return predictions of the validation and test rows of a fold; validation only if it was not learned from."""
+    parts: dict[str, np.ndarray] = {}
+    if "validation" not in pipeline.recipe.train.parts and not fold.contrast:
+        parts["validation"] = fold.validation
+    parts["contrast" if fold.contrast else "test"] = fold.test
+    tables = []
+    for part, rows in parts.items():
+        if not len(rows):
+            continue
+        known = prepared.index.iloc[rows].reset_index(drop=True)
+        truth = knows.truth(prepared, rows)
+        known = known.drop(columns=[name for name in truth if name in known])
+        known = known.assign(fold=fold.number, part=part)
+        tables.append(pd.concat([known, truth, learner.predict(prepared, rows)], axis=1))
+    return pd.concat(tables, ignore_index=True)
+
+
+def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
+    """Estimate from the predictions alone and write `estimates.json` and `report.html`. Imports no torch."""
+    from ai4diag.evaluation.evaluate import evaluate as estimate
+    from ai4diag.evaluation.gate import check_gate
+    from ai4diag.evaluation.predictions import read_predictions
+    from ai4diag.evaluation.report import render
+    from ai4diag.pipelines.report_context import report_context
+
+    recipe = pipeline.recipe
+    predictions, facts = read_predictions(_stage_file(pipeline, "predictions.parquet", "train"))
+    evaluation = estimate(predictions, task=facts["task"], classes=facts["classes"], plan=recipe.evaluate)
+    write_json(pipeline.out / "estimates.json", [item.as_dict() for item in evaluation.estimates])
+    unmet = check_gate(evaluation.estimates, recipe.evaluate.accept)
+    html = render(evaluation, report_context(pipeline, open_prepared(pipeline), unmet))
+    write_text(pipeline.out / "report.html", html)
+    tracker.estimates(evaluation.estimates)
+    for name in ("report.html", "estimates.json", "history.json"):
+        tracker.artifact(pipeline.out / name)
+    for path in sorted((pipeline.out / "model").iterdir()):
+        tracker.artifact(path, "model")
+    return evaluation
+
+
+def package(pipeline: Pipeline) -> Path:
+    """Write the bundle if the release gate `accept` is met.
+
+    Raises:
+        GateError: a lower limit is below what the gate asks; the earlier bundle, if any, is removed.
+    """
+    from ai4diag.evaluation.gate import check_gate
+    from ai4diag.packaging.bundle import write_bundle
+
+    bundle, recipe = pipeline.out / "bundle", pipeline.recipe
+    path = _stage_file(pipeline, "estimates.json", "evaluate")
+    unmet = check_gate(read_estimates(path), recipe.evaluate.accept)
+    if unmet:
+        shutil.rmtree(bundle, ignore_errors=True)
+        raise GateError(
+            f"{pipeline.name} does not meet its release gate: {'; '.join(unmet)}.",
+            "Nothing was packaged. Improve the model or gather more data; lowering the gate is a decision to document.",
+        )
+    prepared = open_prepared(pipeline)
+    card = pipeline.workspace.catalogue.card(recipe.data.dataset)
+    metadata = {
+        "name": pipeline.name,
+        "task": recipe.task,
+        "inputs": {key: prepared.facts[key] for key in ("features", "channels", "image_size") if key in prepared.facts},
+        "classes": list(prepared.classes),
+        "dataset": {"name": card.name, "sha256": card.sha256, "licence": card.licence.model_dump(mode="json")},
+        "recipe": recipe.model_dump(mode="json", exclude={"quick"}),
+        "accept": dict(recipe.evaluate.accept),
+        "intended_use": "See README.md. Not for clinical use without the manufacturer's own approval.",
+    }
+    write_bundle(
+        bundle, model=pipeline.out / "model", readme=pipeline.folder / "README.md", estimates=path, metadata=metadata
+    )
+    return bundle
+
+
+def open_prepared(pipeline: Pipeline) -> Prepared:
+    """Open the pipeline's prepared cases.
+
+    Raises:
+        DataError: they are missing or damaged.
+    """
+    _stage_file(pipeline, "prepared/prepared.json", "prepare")
+    return Prepared.open(pipeline.out / "prepared")
+
+
+def read_estimates(path: Path) -> list[Estimate]:
+    """Read `estimates.json`."""
+    return [Estimate.from_dict(item) for item in read_json(path)]
+
+
+def _stage_file(pipeline: Pipeline, name: str, stage: str) -> Path:
+    path = pipeline.out / name
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", f"Run `ai4diag {stage} {pipeline.name}` first.")
+    return path

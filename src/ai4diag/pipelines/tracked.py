@@ -1,0 +1,42 @@
+"""The MLflow run of a pipeline: begun by `train`, continued by `evaluate`, its id kept in `out/run.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ai4diag.files import read_json, sha256_file, write_json
+from ai4diag.pipelines.workspace import Pipeline
+from ai4diag.tracking import NoTracker, Tracker, track
+
+
+@contextmanager
+def training(pipeline: Pipeline) -> Iterator[Tracker | NoTracker]:
+    """Record a training; one that was killed is continued in the run in which it began."""
+    interrupted = any((pipeline.out / "checkpoint").glob("*.safetensors"))
+    with _track(pipeline, continued=interrupted) as tracker:
+        yield tracker
+
+
+@contextmanager
+def evaluation(pipeline: Pipeline) -> Iterator[Tracker | NoTracker]:
+    """Record estimates in the run of the training; under another plan they are a run of their own."""
+    with _track(pipeline, continued=True) as tracker:
+        yield tracker
+
+
+def _track(pipeline: Pipeline, *, continued: bool) -> Tracker | NoTracker:
+    record = pipeline.out / "run.json"
+    recipe = pipeline.recipe
+    tracker = track(
+        pipeline.workspace.root,
+        pipeline.name,
+        recipe=recipe.model_dump(mode="json", exclude={"quick"}),
+        data_sha256=sha256_file(pipeline.out / "prepared" / "prepared.json"),
+        seed=recipe.train.seed,
+        primary=recipe.evaluate.primary,
+        variant=pipeline.variant or "full",
+        run_id=read_json(record)["run_id"] if continued and record.is_file() else "",
+    )
+    write_json(record, {"run_id": tracker.run_id, "experiment": pipeline.name})
+    return tracker

@@ -1,0 +1,144 @@
+"""The workspace: the folder that holds `params.yaml`, `pipelines/`, `datasets/`, `data/` and `mlruns/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ai4diag.config.base import read_yaml
+from ai4diag.config.recipe import Recipe, load_recipe
+from ai4diag.data.catalogue import Catalogue
+from ai4diag.errors import ConfigError, UsageError, did_you_mean
+from ai4diag.files import sha256_json
+
+HOOKS = ("preprocess", "model")
+"""Functions of `pipeline.py` that replace a task's default (docs/reference/hooks.md)."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder in which pipelines live."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path) -> Workspace:
+        """Return the nearest workspace at or above `start`.
+
+        Raises:
+            UsageError: there is none.
+        """
+        start = Path(start).resolve()
+        for folder in (start, *start.parents):
+            if (folder / "params.yaml").is_file() and (folder / "pipelines").is_dir():
+                return cls(folder)
+        raise UsageError(
+            f"{start} is not inside an ai4diag workspace: no folder above it has params.yaml and pipelines/.",
+            "Change to the repository's folder first.",
+        )
+
+    @property
+    def data(self) -> Path:
+        """Raw files of the data sets, one folder each."""
+        return self.root / "data"
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The dataset cards."""
+        return Catalogue(self.root / "datasets")
+
+    @cached_property
+    def table(self) -> dict[str, dict[str, str]]:
+        """The pipelines of `params.yaml`: name to `task` and `dataset`.
+
+        Raises:
+            ConfigError: `params.yaml` does not have that form.
+        """
+        path = self.root / "params.yaml"
+        values = read_yaml(path)
+        table = values.get("pipelines") if isinstance(values, dict) else None
+        if not isinstance(table, dict) or any(set(line) != {"task", "dataset"} for line in table.values()):
+            raise ConfigError(
+                f"{path}: pipelines must map each name to its task and dataset.",
+                "For example: breast-mass: {task: tabular, dataset: wdbc}",
+            )
+        return table
+
+    def pipeline(self, name: str, *, quick: bool = False, overrides: Sequence[str] = ()) -> Pipeline:
+        """Open a pipeline.
+
+        Args:
+            name: its folder's name.
+            quick: the recipe's small variant.
+            overrides: `train.epochs=3` and the like.
+
+        Raises:
+            UsageError: no such pipeline; the nearest is named.
+            ConfigError: its recipe is wrong, or `params.yaml` says something else.
+        """
+        if name not in self.table:
+            raise UsageError(
+                f"There is no pipeline '{name}' in {self.root / 'params.yaml'}. {did_you_mean(name, self.table)}"
+            )
+        folder = self.root / "pipelines" / name
+        recipe = load_recipe(folder / "pipeline.yaml", quick=quick, overrides=overrides)
+        listed, said = self.table[name], {"task": recipe.task, "dataset": recipe.data.dataset}
+        if listed != said and not overrides:
+            raise ConfigError(
+                f"params.yaml says {listed} of {name}, its pipeline.yaml says {said}.", "Make params.yaml say the same."
+            )
+        words = (["quick"] if quick else []) + ([f"set-{sha256_json(list(overrides))[:8]}"] if overrides else [])
+        return Pipeline(self, name, recipe, "-".join(words), tuple(overrides))
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline, or a variant of it.
+
+    Attributes:
+        workspace: where it lives.
+        name: its folder's name.
+        recipe: `pipeline.yaml`, with the variant's changes applied.
+        variant: empty for the pipeline itself; else the folder of the variant's output, such as `quick`.
+        overrides: what `--set` changed.
+    """
+
+    workspace: Workspace
+    name: str
+    recipe: Recipe
+    variant: str = ""
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The pipeline's folder."""
+        return self.workspace.root / "pipelines" / self.name
+
+    @property
+    def out(self) -> Path:
+        """Where the stages write: `out/`, or for a variant `out/<variant>/`."""
+        return self.folder / "out" / self.variant
+
+    def hooks(self) -> dict[str, Callable[..., Any]]:
+        """Import `pipeline.py` and return its functions that replace a task's default.
+
+        Raises:
+            ConfigError: the file cannot be imported.
+        """
+        import importlib.util
+
+        path = self.folder / "pipeline.py"
+        if not path.is_file():
+            return {}
+        spec = importlib.util.spec_from_file_location(f"ai4diag_pipeline_{self.name.replace('-', '_')}", path)
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"{path} cannot be imported.")
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}.") from error
+        return {name: getattr(module, name) for name in HOOKS if hasattr(module, name)}
