@@ -97,6 +97,8 @@ class Interval(Settings):
     level: Fraction = 0.95
     resamples: int = Field(default=2000, ge=100)
     unit: str = "patient_id"
+    method: Literal["percentile", "bca"] = "percentile"
+    """`bca` corrects for bias and skewness (Efron and Tibshirani 1993, chapter 14)."""
     seed: int = 7
 
 
@@ -157,6 +159,15 @@ class TabularRecipe(Settings):
     train: Train = Train()
     evaluate: Evaluate
     quick: Mapping[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _operating_point_is_unseen(self) -> TabularRecipe:
+        if "validation" in self.train.parts and self.evaluate.operating_point.threshold is None:
+            raise ValueError(
+                "train.parts holds validation, so evaluate.operating_point cannot be fixed on it; "
+                "give a threshold, for example {threshold: 0.5}"
+            )
+        return self
 
 
 class DetectionRecipe(Settings):
