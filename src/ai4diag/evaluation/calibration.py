@@ -1,0 +1,129 @@
+"""Whether a score of 0.8 means that it happens in 80 of 100: calibration of probabilities.
+
+Everything takes weights `(B, n)` and gives `(B,)`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ai4diag.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+TINY = float(np.finfo(np.float64).eps)
+"""Probabilities are kept this far from 0 and 1 before a logarithm is taken."""
+STEPS = 30
+
+
+class Calibration:
+    """Cases with a probability of the positive class.
+
+    Args:
+        truth: `(n,)`, 0 or 1.
+        probability: `(n,)`, within 0..1.
+        bins: number of equally wide bins for the expected calibration error.
+
+    Raises:
+        DataError: a probability lies outside 0..1.
+    """
+
+    def __init__(self, truth: npt.ArrayLike, probability: npt.ArrayLike, bins: int = 10) -> None:
+        self._truth, self._probability = np.asarray(truth, np.float64), np.asarray(probability, np.float64)
+        if not ((self._probability >= 0) & (self._probability <= 1)).all():
+            raise DataError("A score lies outside 0..1.", "Calibration needs the probability of the positive class.")
+        clipped = np.clip(self._probability, TINY, 1 - TINY)
+        self._logit = np.log(clipped) - np.log1p(-clipped)
+        self._bin = np.minimum((self._probability * bins).astype(np.int64), bins - 1)
+        self._bins = bins
+
+    def brier(self, weights: Floats) -> Floats:
+        """Return the mean squared difference of probability and outcome (Brier 1950); NaN without cases."""
+        return _mean((self._probability - self._truth) ** 2, weights)
+
+    def log_loss(self, weights: Floats) -> Floats:
+        """Return the mean negative log likelihood, natural logarithm, probabilities kept 2.2e-16 from 0 and 1."""
+        likely = np.where(self._truth == 1, self._probability, 1 - self._probability)
+        return _mean(-np.log(np.clip(likely, TINY, 1)), weights)
+
+    def expected_error(self, weights: Floats) -> Floats:
+        """Return the expected calibration error over equally wide bins of the probability of the positive class.
+
+        Sum over bins of (share of cases in it) x |mean outcome - mean probability|; bins are [0, 0.1), .., [0.9, 1].
+        Source: Naeini et al., AAAI 2015. It depends on the number of bins and is biased upwards in small samples.
+        """
+        gap = np.zeros((len(self._truth), self._bins))
+        gap[np.arange(len(gap)), self._bin] = self._truth - self._probability
+        total = weights.sum(axis=1)
+        with np.errstate(invalid="ignore"):
+            result: Floats = np.abs(weights @ gap).sum(axis=1) / total
+        return result
+
+    def recalibration(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Return calibration slope and calibration intercept.
+
+        The slope is b in logit P(outcome) = a + b logit(score): 1 is ideal, below 1 the scores are too extreme. The
+        intercept is a in the same model with b fixed to 1 (calibration in the large): 0 is ideal, below 0 the scores
+        are too high on average. Source: Cox, Biometrika 45:562, 1958; Van Calster et al., BMC Medicine 17:230, 2019.
+
+        NaN where a class has no weight, where all scores are equal (slope only), and where the fit has no finite
+        answer, as when the scores separate the classes without error (slope only).
+        """
+        truth, logit = self._truth, self._logit
+        intercept = _newton(weights, truth, logit, np.tile([0.0, 1.0], (len(weights), 1)), slope_free=False)
+        start = _newton(np.ones((1, len(truth))), truth, logit, np.array([[0.0, 1.0]]), slope_free=True)
+        start = np.where(np.isfinite(start), start, [0.0, 1.0])
+        both = _newton(weights, truth, logit, np.repeat(start, len(weights), axis=0), slope_free=True)
+        return both[:, 1], intercept[:, 0]
+
+    def reliability(self) -> dict[str, list[float]]:
+        """Return mean probability, share of positives and number of cases of every bin that holds cases."""
+        count = np.bincount(self._bin, minlength=self._bins)
+        used = count > 0
+        mean, observed = (
+            np.bincount(self._bin, weights=values, minlength=self._bins)[used] / count[used]
+            for values in (self._probability, self._truth)
+        )
+        return {"mean_score": mean.tolist(), "observed": observed.tolist(), "n": count[used].tolist()}
+
+
+def _mean(values: Floats, weights: Floats) -> Floats:
+    with np.errstate(invalid="ignore"):
+        result: Floats = (weights @ values) / weights.sum(axis=1)
+    return result
+
+
+def _newton(weights: Floats, truth: Floats, logit: Floats, start: Floats, *, slope_free: bool) -> Floats:
+    """Fit logistic recalibration for each row of weights by Newton's method; `(B, 2)` intercept and slope."""
+    answer = start.astype(np.float64).copy()
+    positives, total = weights @ truth, weights.sum(axis=1)
+    done = np.full(len(weights), False)
+    active = np.flatnonzero((positives > 0) & (positives < total))
+    for _ in range(STEPS):
+        if not len(active):
+            break
+        own = weights[active]
+        probability = 1 / (1 + np.exp(-(answer[active, :1] + answer[active, 1:] * logit)))
+        residual, curvature = own * (truth - probability), own * probability * (1 - probability)
+        gradient = np.stack([residual.sum(axis=1), residual @ logit], axis=1)
+        sums = np.stack([curvature.sum(axis=1), curvature @ logit, curvature @ logit**2])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if slope_free:
+                determinant = sums[0] * sums[2] - sums[1] ** 2
+                determinant[determinant <= 1e-12 * sums[0] * sums[2]] = np.nan
+                step = np.stack(
+                    [
+                        (sums[2] * gradient[:, 0] - sums[1] * gradient[:, 1]) / determinant,
+                        (sums[0] * gradient[:, 1] - sums[1] * gradient[:, 0]) / determinant,
+                    ],
+                    axis=1,
+                )
+            else:
+                step = np.stack([gradient[:, 0] / sums[0], np.zeros(len(active))], axis=1)
+        step = np.clip(step, -2, 2)
+        answer[active] += step
+        size = np.abs(step).max(axis=1)
+        done[active[size < 1e-9]] = True
+        active = active[size >= 1e-9]  # NaN compares false: a row without an answer stops here
+    answer[~done] = np.nan
+    return answer

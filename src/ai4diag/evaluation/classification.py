@@ -1,0 +1,145 @@
+"""Yes or no at an operating point: the counts, what follows from them, and how the threshold is fixed.
+
+A case is called positive when its score is at least the threshold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ai4diag.config.recipe import OperatingPoint
+from ai4diag.evaluation.ranking import Ranking
+
+Floats = npt.NDArray[np.float64]
+COUNT_NAMES = ("accuracy", "balanced_accuracy", "f1", "sensitivity", "specificity", "ppv", "npv")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A decision threshold and where it comes from.
+
+    Attributes:
+        value: the threshold of the kept model; NaN when it could not be fixed.
+        rule: the rule in words.
+        folds: threshold of each fold's own model, fixed on that fold's own validation cases.
+        note: why it is undefined, or what to mind.
+    """
+
+    value: float
+    rule: str
+    folds: dict[int, float] = field(default_factory=dict)
+    note: str = ""
+
+
+def confusion(truth: npt.ArrayLike, called: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Floats:
+    """Return true positives, false positives, false negatives, true negatives: `(4,)`, with weights `(B, 4)`."""
+    positive, yes = np.asarray(truth) == 1, np.asarray(called, bool)
+    kinds = np.stack([positive & yes, ~positive & yes, positive & ~yes, ~positive & ~yes], axis=1).astype(np.float64)
+    return kinds.sum(axis=0) if weights is None else np.asarray(weights, np.float64) @ kinds
+
+
+def from_counts(counts: npt.ArrayLike) -> dict[str, Floats]:
+    """Return what follows from the four counts.
+
+    Args:
+        counts: `(..., 4)`: true positives, false positives, false negatives, true negatives.
+
+    Returns:
+        `accuracy`; `balanced_accuracy`, mean of sensitivity and specificity; `f1` = 2 TP / (2 TP + FP + FN);
+        `sensitivity` = TP / (TP + FN); `specificity` = TN / (TN + FP); `ppv` = TP / (TP + FP); `npv` = TN / (TN + FN).
+        Each is NaN where its denominator is 0.
+
+    >>> {name: round(float(value), 3) for name, value in from_counts([40, 10, 20, 130]).items()}["f1"]
+    0.727
+    """
+    tp, fp, fn, tn = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
+        return {
+            "accuracy": (tp + tn) / (tp + fp + fn + tn),
+            "balanced_accuracy": (sensitivity + specificity) / 2,
+            "f1": 2 * tp / (2 * tp + fp + fn),
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            "ppv": tp / (tp + fp),
+            "npv": tn / (tn + fn),
+        }
+
+
+def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
+    """Return PPV and NPV where a share `prevalence` is ill, by Bayes' rule; NaN where nobody is called so.
+
+    >>> tuple(round(value, 3) for value in predictive_values(0.9, 0.9, 0.01))
+    (0.083, 0.999)
+    """
+    yes = sensitivity * prevalence + (1 - specificity) * (1 - prevalence)
+    no = (1 - sensitivity) * prevalence + specificity * (1 - prevalence)
+    return (
+        sensitivity * prevalence / yes if yes > 0 else float("nan"),
+        specificity * (1 - prevalence) / no if no > 0 else float("nan"),
+    )
+
+
+def describe(rule: OperatingPoint) -> str:
+    """Return the rule in words."""
+    if rule.threshold is not None:
+        return f"fixed beforehand at {rule.threshold:g}"
+    if rule.sensitivity is not None:
+        return f"highest threshold with a sensitivity of at least {rule.sensitivity:g} on validation"
+    if rule.specificity is not None:
+        return f"lowest threshold with a specificity of at least {rule.specificity:g} on validation"
+    what = "accuracy" if rule.accuracy else "sensitivity + specificity"
+    return f"largest {what} on validation"
+
+
+def fix_threshold(truth: npt.ArrayLike, score: npt.ArrayLike, rule: OperatingPoint) -> float:
+    """Return the threshold that the rule chooses on these (validation) cases.
+
+    Candidates are the distinct scores, and one just above the highest (nobody is called positive). Of equally good
+    thresholds the highest is taken. NaN without cases, or when the rule needs a class that is not there.
+    """
+    if rule.threshold is not None:
+        return rule.threshold
+    ranking = Ranking(truth, score)
+    if not np.size(score):
+        return float("nan")
+    false_rate, true_rate, threshold = ranking.roc_curve()
+    threshold[0] = np.nextafter(threshold[1], np.inf)
+    positives = float(np.sum(truth))
+    negatives = np.size(truth) - positives
+    if rule.accuracy:
+        correct = np.nan_to_num(true_rate) * positives + (1 - np.nan_to_num(false_rate)) * negatives
+        return float(threshold[np.argmax(np.round(correct))])
+    if (not positives and rule.specificity is None) or (not negatives and rule.sensitivity is None):
+        return float("nan")
+    if rule.sensitivity is not None:
+        return float(threshold[np.argmax(true_rate >= rule.sensitivity - 1e-12)])
+    if rule.specificity is not None:
+        return float(threshold[np.flatnonzero(1 - false_rate >= rule.specificity - 1e-12)[-1]])
+    return float(threshold[np.argmax(np.round(true_rate - false_rate, 12))])
+
+
+def net_benefit(
+    truth: npt.ArrayLike, score: npt.ArrayLike, thresholds: npt.ArrayLike | None = None
+) -> dict[str, list[float]]:
+    """Return the decision curve: net benefit of treating by the score, of treating all, of treating none.
+
+    Net benefit = TP/n - FP/n x t / (1 - t), per case, at threshold probability t (0.01 to 0.99 by default), where
+    t / (1 - t) is the harm of treating in vain over the benefit of treating rightly. Source: Vickers and Elkin, Medical
+    Decision Making 26:565, 2006. NaN without cases.
+    """
+    ill, scores = np.asarray(truth) == 1, np.asarray(score, np.float64)
+    at = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, np.float64)
+    odds = at / (1 - at)
+    n = len(scores) or np.nan
+    called = np.sort(scores[ill]), np.sort(scores[~ill])
+    tp, fp = (len(group) - np.searchsorted(group, at, side="left") for group in called)
+    return {
+        "threshold": at.tolist(),
+        "model": (tp / n - fp / n * odds).tolist(),
+        "treat_all": (ill.sum() / n - (~ill).sum() / n * odds).tolist(),
+        "treat_none": np.zeros(len(at)).tolist() if len(scores) else np.full(len(at), np.nan).tolist(),
+    }

@@ -1,0 +1,127 @@
+"""Intervals against closed forms, scipy's BCa, and resampling written the long way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ai4diag.config.recipe import Interval
+from ai4diag.evaluation import bootstrap
+from ai4diag.evaluation.bootstrap import intervals, resamples, stratify
+
+
+def mean_of(values):
+    def statistic(weights):
+        with np.errstate(invalid="ignore"):
+            return (weights @ values / weights.sum(axis=1))[:, None]
+
+    return statistic
+
+
+def test_interval_of_a_mean_is_that_of_the_normal_distribution():
+    values = np.random.default_rng(0).normal(5, 2, 400)
+    found = intervals(mean_of(values), np.arange(400), Interval(resamples=20_000))
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert found.value[0] == pytest.approx(values.mean())
+    assert found.low[0] == pytest.approx(values.mean() - half, abs=0.02)
+    assert found.high[0] == pytest.approx(values.mean() + half, abs=0.02)
+    assert found.notes == ("",)
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_limits_agree_with_scipy(method):
+    values = np.random.default_rng(1).exponential(1, 60)
+    found = intervals(mean_of(values), np.arange(60), Interval(resamples=20_000, method=method))
+    expected = stats.bootstrap((values,), np.mean, n_resamples=20_000, method=method, rng=0).confidence_interval
+    assert (found.low[0], found.high[0]) == pytest.approx(tuple(expected), abs=0.02)
+
+
+def test_whole_patients_are_drawn():
+    # Ten cases of each patient are copies: the interval must be as wide as with one case of each.
+    values = np.random.default_rng(2).normal(size=80)
+    alone = intervals(mean_of(values), np.arange(80), Interval(resamples=4000))
+    copied = intervals(mean_of(np.repeat(values, 10)), np.repeat(np.arange(80), 10), Interval(resamples=4000))
+    assert copied.n_units == 80
+    assert copied.high[0] - copied.low[0] == pytest.approx(alone.high[0] - alone.low[0], rel=0.05)
+    naive = intervals(mean_of(np.repeat(values, 10)), np.arange(800), Interval(resamples=1000))
+    assert naive.high[0] - naive.low[0] < 0.5 * (alone.high[0] - alone.low[0])
+
+
+def test_weights_are_drawn_within_strata_and_repeat_with_the_seed():
+    strata = np.array([0, 1, 0, 1, 1, 0, 0])
+    plan = Interval(resamples=500)
+    drawn = np.concatenate(list(resamples(strata, plan, 7)))
+    assert drawn.shape == (500, 7)
+    assert (drawn[:, strata == 0].sum(axis=1) == 4).all()
+    assert (drawn[:, strata == 1].sum(axis=1) == 3).all()
+    np.testing.assert_allclose(drawn.mean(axis=0), 1, atol=0.15)
+    np.testing.assert_array_equal(drawn, np.concatenate(list(resamples(strata, plan, 7))))
+    other = np.concatenate(list(resamples(strata, Interval(resamples=500, seed=8), 7)))
+    assert (drawn != other).any()
+
+
+def test_blocks_cover_all_resamples(monkeypatch):
+    monkeypatch.setattr(bootstrap, "BLOCK", 70)
+    assert [len(block) for block in resamples(np.zeros(10, int), Interval(resamples=100), 10)] == [7] * 14 + [2]
+
+
+def test_units_are_stratified_only_where_a_class_would_vanish():
+    presence = np.zeros((100, 2), bool)
+    presence[:, 0] = True
+    presence[:30, 1] = True
+    assert stratify(np.arange(100), 100, presence, 2000)[1] == ""
+    presence[3:30, 1] = False  # three of 100: missing from one resample in 21
+    strata, how = stratify(np.arange(100), 100, presence, 2000)
+    assert np.bincount(strata).tolist() == [97, 3]
+    assert "stratified" in how
+
+
+def test_stratified_resamples_keep_the_scarce_class():
+    truth = np.zeros(40, bool)
+    truth[:2] = True
+
+    def sensitivity(weights):
+        with np.errstate(invalid="ignore"):
+            return (weights[:, :1].sum(axis=1) / weights[:, :2].sum(axis=1))[:, None]
+
+    loose = intervals(sensitivity, np.arange(40), Interval(resamples=1000))
+    held = intervals(sensitivity, np.arange(40), Interval(resamples=1000), np.stack([truth, ~truth], axis=1))
+    assert loose.undefined[0] > 50
+    assert np.isnan(loose.low[0])
+    assert "resamples" in loose.notes[0]
+    assert held.undefined[0] == 0
+    assert (held.low[0], held.high[0]) == (0, 1)
+    assert "stratified" in held.stratified
+
+
+def test_undefined_value_has_no_interval():
+    found = intervals(lambda weights: np.full((len(weights), 1), np.nan), np.arange(60), Interval(resamples=100))
+    assert np.isnan([found.value[0], found.low[0], found.high[0]]).all()
+    assert found.notes == ("undefined",)
+
+
+def test_few_patients_are_named():
+    values = np.arange(5.0)
+    assert "fewer than 50 patients" in intervals(mean_of(values), np.arange(5), Interval(resamples=100)).notes[0]
+    one = intervals(mean_of(values), np.zeros(5), Interval(resamples=100))
+    assert one.value[0] == 2
+    assert np.isnan(one.low[0])
+    assert "fewer than two" in one.notes[0]
+
+
+@pytest.mark.parametrize("method", ["percentile", "bca"])
+def test_resamples_that_all_agree_are_named(method):
+    found = intervals(mean_of(np.ones(60)), np.arange(60), Interval(resamples=100, method=method))
+    assert (found.low[0], found.high[0]) == (1, 1)
+    assert "says nothing" in found.notes[0]
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    covered = 0
+    for _ in range(300):
+        values = rng.normal(0, 1, 100)
+        found = intervals(mean_of(values), np.arange(100), Interval(level=0.9, resamples=300))
+        covered += found.low[0] <= 0 <= found.high[0]
+    assert 0.85 < covered / 300 < 0.95

@@ -1,0 +1,92 @@
+"""Calibration against scikit-learn, an unpenalised logistic regression, and closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
+
+from ai4diag.errors import DataError
+from ai4diag.evaluation.calibration import Calibration
+
+
+def toy(seed=0, n=300):
+    rng = np.random.default_rng(seed)
+    logit = rng.normal(-0.5, 1.5, n)
+    truth = (rng.random(n) < 1 / (1 + np.exp(-0.7 * logit - 0.2))).astype(int)
+    return truth, 1 / (1 + np.exp(-logit)), logit, rng.integers(0, 3, (4, n)).astype(float)
+
+
+def test_brier_and_log_loss_equal_scikit_learn():
+    truth, probability, _, weights = toy()
+    calibration = Calibration(truth, probability)
+    for row, brier, loss in zip(weights, calibration.brier(weights), calibration.log_loss(weights), strict=True):
+        assert brier == pytest.approx(metrics.brier_score_loss(truth, probability, sample_weight=row))
+        assert loss == pytest.approx(metrics.log_loss(truth, probability, sample_weight=row))
+
+
+def test_log_loss_of_a_certain_error_is_finite():
+    loss = Calibration([1, 0], [0.0, 0.0]).log_loss(np.ones((1, 2)))
+    assert loss[0] == pytest.approx(-np.log(np.finfo(float).eps) / 2)
+
+
+def test_slope_equals_unpenalised_logistic_regression():
+    truth, probability, logit, weights = toy()
+    slope, _ = Calibration(truth, probability).recalibration(weights)
+    for row, found in zip(weights, slope, strict=True):
+        model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
+        model.fit(logit[:, None], truth, sample_weight=row)
+        assert found == pytest.approx(model.coef_[0, 0], abs=1e-5)
+
+
+def test_intercept_makes_mean_probability_equal_prevalence():
+    truth, probability, logit, weights = toy()
+    _, intercept = Calibration(truth, probability).recalibration(weights)
+    for row, found in zip(weights, intercept, strict=True):
+        shifted = 1 / (1 + np.exp(-(logit + found)))
+        assert np.average(shifted, weights=row) == pytest.approx(np.average(truth, weights=row))
+
+
+def test_what_has_no_finite_fit_is_undefined():
+    def fit(truth, probability):
+        slope, intercept = Calibration(truth, probability).recalibration(np.ones((1, len(truth))))
+        return slope[0], intercept[0]
+
+    separated = fit([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
+    assert np.isnan(separated[0])
+    assert np.isfinite(separated[1])
+    constant = fit([0, 0, 0, 1], [0.5] * 4)
+    assert np.isnan(constant[0])
+    assert constant[1] == pytest.approx(np.log(1 / 3))
+    assert np.isnan(fit([1, 1], [0.4, 0.6])).all()
+
+
+def test_expected_error_by_hand():
+    # Bin 0.1-0.2: two cases of 0.15, one positive: |0.5 - 0.15|; last bin: two of 1.0, both positive: 0.
+    calibration = Calibration([1, 0, 1, 1], [0.15, 0.15, 1.0, 1.0])
+    assert calibration.expected_error(np.ones((1, 4)))[0] == pytest.approx(0.35 / 2)
+    assert calibration.expected_error(np.array([[2.0, 0, 1, 1]]))[0] == pytest.approx(0.85 / 2)
+    assert calibration.reliability() == {"mean_score": [0.15, 1.0], "observed": [0.5, 1.0], "n": [2, 2]}
+
+
+def test_weights_equal_replication():
+    truth, probability, _, weights = toy()
+    calibration = Calibration(truth, probability)
+    measures = ("brier", "log_loss", "expected_error")
+    for number, row in enumerate(weights.astype(int)):
+        drawn = np.repeat(np.arange(len(truth)), row)
+        copied, ones = Calibration(truth[drawn], probability[drawn]), np.ones((1, len(drawn)))
+        for name in measures:
+            assert getattr(calibration, name)(weights)[number] == pytest.approx(getattr(copied, name)(ones)[0])
+        np.testing.assert_allclose(
+            [values[number] for values in calibration.recalibration(weights)],
+            [values[0] for values in copied.recalibration(ones)],
+            atol=1e-8,
+        )
+
+
+@pytest.mark.parametrize("wrong", [1.2, -0.1, np.nan])
+def test_a_score_that_is_no_probability_is_refused(wrong):
+    with pytest.raises(DataError, match=r"outside 0\.\.1"):
+        Calibration([0, 1], [0.5, wrong])
