@@ -154,6 +154,8 @@ class Table(Settings):
     """How the file writes a missing value."""
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
     label: Label
+    site: str | None = None
+    """Column that holds the site of each row, instead of one site per file."""
 
 
 class Images(Settings):
@@ -281,6 +283,7 @@ def _check_table(card: Card, table: Table) -> None:
     if len(card.classes) != 2:
         raise ValueError("a table has two classes: negative, then positive")
     used = {"label": table.label.column}
+    used |= {"table.site": table.site} if table.site is not None else {}
     used |= {key: item.column for key, item in (("case", card.case), ("patient", card.patient)) if item is not None}
     for key, name in used.items():
         if name not in names:
