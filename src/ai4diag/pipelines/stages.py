@@ -136,7 +136,7 @@ def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
     from ai4diag.pipelines.report_context import report_context
 
     recipe = pipeline.recipe
-    predictions, facts = read_predictions(_stage_file(pipeline, "predictions.parquet", "train"))
+    predictions, facts = read_predictions(stage_file(pipeline, "predictions.parquet", "train"))
     evaluation = estimate(predictions, task=facts["task"], classes=facts["classes"], plan=recipe.evaluate)
     write_json(pipeline.out / "estimates.json", [item.as_dict() for item in evaluation.estimates])
     unmet = check_gate(evaluation.estimates, recipe.evaluate.accept)
@@ -160,7 +160,7 @@ def package(pipeline: Pipeline) -> Path:
     from ai4diag.packaging.bundle import write_bundle
 
     bundle, recipe = pipeline.out / "bundle", pipeline.recipe
-    path = _stage_file(pipeline, "estimates.json", "evaluate")
+    path = stage_file(pipeline, "estimates.json", "evaluate")
     unmet = check_gate(read_estimates(path), recipe.evaluate.accept)
     if unmet:
         shutil.rmtree(bundle, ignore_errors=True)
@@ -192,7 +192,7 @@ def open_prepared(pipeline: Pipeline) -> Prepared:
     Raises:
         DataError: they are missing or damaged.
     """
-    _stage_file(pipeline, "prepared/prepared.json", "prepare")
+    stage_file(pipeline, "prepared/prepared.json", "prepare")
     return Prepared.open(pipeline.out / "prepared")
 
 
@@ -201,7 +201,12 @@ def read_estimates(path: Path) -> list[Estimate]:
     return [Estimate.from_dict(item) for item in read_json(path)]
 
 
-def _stage_file(pipeline: Pipeline, name: str, stage: str) -> Path:
+def stage_file(pipeline: Pipeline, name: str, stage: str) -> Path:
+    """Return the path of what a stage wrote.
+
+    Raises:
+        DataError: it is not there; the stage to run is named.
+    """
     path = pipeline.out / name
     if not path.exists():
         raise DataError(f"{path} does not exist.", f"Run `ai4diag {stage} {pipeline.name}` first.")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ai4diag.files import read_json, sha256_file, write_json
+from ai4diag.pipelines.stages import stage_file
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tracking import NoTracker, Tracker, track
 
@@ -32,7 +33,7 @@ def _track(pipeline: Pipeline, *, continued: bool) -> Tracker | NoTracker:
         pipeline.workspace.root,
         pipeline.name,
         recipe=recipe.model_dump(mode="json", exclude={"quick"}),
-        data_sha256=sha256_file(pipeline.out / "prepared" / "prepared.json"),
+        data_sha256=sha256_file(stage_file(pipeline, "prepared/prepared.json", "prepare")),
         seed=recipe.train.seed,
         primary=recipe.evaluate.primary,
         variant=pipeline.variant or "full",
