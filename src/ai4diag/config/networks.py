@@ -10,9 +10,14 @@ from ai4diag.config.base import Settings
 
 
 class LogisticRegression(Settings):
-    """Linear model with an L2 penalty, as a torch module."""
+    """Linear model with an L2 penalty, as a torch module.
+
+    The penalty is `l2`; recipes set `train.weight_decay: 0`, so that no second one is laid over it.
+    """
 
     network: Literal["logistic_regression"] = "logistic_regression"
+    l2: float = Field(default=1.0, ge=0)
+    """Penalty on the sum of losses, `l2 / 2 * |w|^2` without the bias: scikit-learn's `1 / C`."""
 
 
 class Mlp(Settings):

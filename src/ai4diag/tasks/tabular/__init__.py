@@ -1,0 +1,91 @@
+"""Tabular cases with two classes: logistic regression, multi-layer perceptron, gradient-boosted trees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from ai4diag.config.networks import TabularModel
+from ai4diag.config.recipe import TabularRecipe
+from ai4diag.errors import ConfigError, did_you_mean
+from ai4diag.tasks.tabular.base import read_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from ai4diag.config.card import Card
+    from ai4diag.config.recipe import Recipe
+    from ai4diag.data.prepared import Prepared
+    from ai4diag.tasks.base import Learner
+
+HOOKS = ("preprocess",)
+"""Functions of `pipeline.py` that this task calls."""
+
+
+class Tabular:
+    """Rows of a table with a binary truth."""
+
+    name = "tabular"
+
+    def prepare(
+        self, raw: Path, card: Card, recipe: TabularRecipe, folder: Path, hooks: dict[str, Callable[..., Any]]
+    ) -> None:
+        """Read and validate the raw files, split, scan for leaks, and write prepared cases to `folder`.
+
+        Raises:
+            ConfigError: a hook is unknown.
+            DataError: the data are missing, damaged, leaking, or not what the card says.
+        """
+        from ai4diag.data.prepare_table import prepare_table
+
+        _check(hooks)
+        prepare_table(raw, card, recipe, folder, preprocess=hooks.get("preprocess"))
+
+    def truth(self, prepared: Prepared, rows: npt.NDArray[np.int64]) -> pd.DataFrame:
+        """Return `truth`, 1 for the positive class and 0 for the negative, one line per row."""
+        return prepared.index[["truth"]].iloc[rows].reset_index(drop=True)
+
+    def learner(self, prepared: Prepared, recipe: Recipe, hooks: dict[str, Callable[..., Any]]) -> Learner:
+        """Build the untrained learner that the recipe names, with weights from `recipe.train.seed`.
+
+        Raises:
+            ConfigError: the recipe is of another task, or a hook is unknown.
+        """
+        _check(hooks)
+        if not isinstance(recipe, TabularRecipe):
+            raise ConfigError(f"The recipe is of task '{recipe.task}'; expected 'tabular'.")
+        features, classes = prepared.facts["features"], prepared.classes
+        if recipe.model.network == "gradient_boosting":
+            from ai4diag.tasks.tabular.trees import Trees
+
+            return Trees(recipe.model, recipe.train, features, classes)
+        from ai4diag.tasks.tabular.networks import TabularNetwork
+
+        return TabularNetwork(recipe.model, features, classes, recipe.train.seed)
+
+    def load(self, folder: Path) -> Learner:
+        """Read what a learner's `save` wrote.
+
+        Raises:
+            DataError: a file is missing or differs from its hash.
+        """
+        facts, weights = read_model(folder)
+        model: TabularModel = TypeAdapter(TabularModel).validate_python(facts["model"])
+        if model.network == "gradient_boosting":
+            from ai4diag.tasks.tabular.trees import read_trees
+
+            return read_trees(model, facts, weights)
+        from ai4diag.tasks.tabular.networks import read_network
+
+        return read_network(model, facts, weights)
+
+
+def _check(hooks: dict[str, Callable[..., Any]]) -> None:
+    for name in hooks:
+        if name not in HOOKS:
+            raise ConfigError(f"pipeline.py: a tabular pipeline has no hook '{name}'. {did_you_mean(name, HOOKS)}")
