@@ -18,17 +18,22 @@ def toy(seed=0, n=300):
     return truth, 1 / (1 + np.exp(-logit)), logit, rng.integers(0, 3, (4, n)).astype(float)
 
 
+def errors_of(truth, probability, weights):
+    return Calibration.errors(weights @ Calibration(truth, probability).columns())
+
+
 def test_brier_and_log_loss_equal_scikit_learn():
     truth, probability, _, weights = toy()
-    calibration = Calibration(truth, probability)
-    for row, brier, loss in zip(weights, calibration.brier(weights), calibration.log_loss(weights), strict=True):
+    errors = errors_of(truth, probability, weights)
+    for row, brier, loss in zip(weights, errors["brier"], errors["log_loss"], strict=True):
         assert brier == pytest.approx(metrics.brier_score_loss(truth, probability, sample_weight=row))
         assert loss == pytest.approx(metrics.log_loss(truth, probability, sample_weight=row))
 
 
 def test_log_loss_of_a_certain_error_is_finite():
-    loss = Calibration([1, 0], [0.0, 0.0]).log_loss(np.ones((1, 2)))
-    assert loss[0] == pytest.approx(-np.log(np.finfo(float).eps) / 2)
+    assert errors_of([1, 0], [0.0, 0.0], np.ones((1, 2)))["log_loss"][0] == pytest.approx(
+        -np.log(np.finfo(float).eps) / 2
+    )
 
 
 def test_slope_equals_unpenalised_logistic_regression():
@@ -64,26 +69,39 @@ def test_what_has_no_finite_fit_is_undefined():
 
 def test_expected_error_by_hand():
     # Bin 0.1-0.2: two cases of 0.15, one positive: |0.5 - 0.15|; last bin: two of 1.0, both positive: 0.
-    calibration = Calibration([1, 0, 1, 1], [0.15, 0.15, 1.0, 1.0])
-    assert calibration.expected_error(np.ones((1, 4)))[0] == pytest.approx(0.35 / 2)
-    assert calibration.expected_error(np.array([[2.0, 0, 1, 1]]))[0] == pytest.approx(0.85 / 2)
-    assert calibration.reliability() == {"mean_score": [0.15, 1.0], "observed": [0.5, 1.0], "n": [2, 2]}
+    truth, probability = [1, 0, 1, 1], [0.15, 0.15, 1.0, 1.0]
+    errors = errors_of(truth, probability, np.array([[1.0, 1, 1, 1], [2, 0, 1, 1], [0, 0, 0, 0]]))
+    np.testing.assert_allclose(errors["ece"], [0.35 / 2, 0.85 / 2, np.nan])
+    assert Calibration(truth, probability).reliability() == {
+        "mean_score": [0.15, 1.0],
+        "observed": [0.5, 1.0],
+        "n": [2, 2],
+    }
 
 
 def test_weights_equal_replication():
     truth, probability, _, weights = toy()
-    calibration = Calibration(truth, probability)
-    measures = ("brier", "log_loss", "expected_error")
+    errors, fits = errors_of(truth, probability, weights), Calibration(truth, probability).recalibration(weights)
     for number, row in enumerate(weights.astype(int)):
         drawn = np.repeat(np.arange(len(truth)), row)
-        copied, ones = Calibration(truth[drawn], probability[drawn]), np.ones((1, len(drawn)))
-        for name in measures:
-            assert getattr(calibration, name)(weights)[number] == pytest.approx(getattr(copied, name)(ones)[0])
-        np.testing.assert_allclose(
-            [values[number] for values in calibration.recalibration(weights)],
-            [values[0] for values in copied.recalibration(ones)],
-            atol=1e-8,
+        ones = np.ones((1, len(drawn)))
+        copied = errors_of(truth[drawn], probability[drawn], ones)
+        assert {name: values[number] for name, values in errors.items()} == pytest.approx(
+            {name: values[0] for name, values in copied.items()}
         )
+        expected = Calibration(truth[drawn], probability[drawn]).recalibration(ones)
+        np.testing.assert_allclose([fit[number] for fit in fits], [fit[0] for fit in expected], atol=1e-9)
+
+
+def test_compiled_and_numpy_agree():
+    truth, probability, _, weights = toy()
+    weights = np.vstack([weights, truth, np.zeros(len(truth))])  # only positives, nobody
+    calibration = Calibration(truth, probability)
+    slow, fast = (calibration.recalibration(weights, compiled=compiled) for compiled in (False, True))
+    np.testing.assert_allclose(slow, fast, atol=1e-9)
+    assert np.isnan(slow[0]).tolist() == [False] * 4 + [True] * 2
+    separated = Calibration([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
+    assert np.isnan(separated.recalibration(np.ones((1, 4)), compiled=True)[0])
 
 
 @pytest.mark.parametrize("wrong", [1.2, -0.1, np.nan])

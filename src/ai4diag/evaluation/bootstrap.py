@@ -72,7 +72,7 @@ def intervals(
         empty = np.full(len(value), np.nan)
         note = "no interval: fewer than two patients"
         return Intervals(value, empty, empty, np.zeros(len(value), np.int64), (note,) * len(value), n_units, "")
-    drawn = np.concatenate([statistic(weights[:, codes]) for weights in resamples(strata, plan, len(codes))])
+    drawn = np.concatenate([statistic(_of_cases(weights, codes)) for weights in resamples(strata, plan, len(codes))])
     undefined = np.isnan(drawn).sum(axis=0)
     left_out = _leave_one_out(statistic, codes, n_units) if plan.method == "bca" else None
     limits = np.full((2, len(value)), np.nan)
@@ -86,6 +86,11 @@ def intervals(
                 tails = _bca_tails(tails, float(value[s]), usable, left_out[:, s])
             limits[:, s] = np.quantile(usable, tails) if not np.isnan(tails).any() else np.nan
     return Intervals(value, limits[0], limits[1], undefined, tuple(notes), n_units, stratified)
+
+
+def _of_cases(weights: Floats, codes: Ints) -> Floats:
+    alone = len(codes) == weights.shape[1] and (codes == np.arange(len(codes))).all()
+    return weights if alone else weights[:, codes]
 
 
 def _note(value: float, usable: Floats, undefined: int, plan: Interval, n_units: int) -> str:
@@ -115,9 +120,10 @@ def resamples(strata: Ints, plan: Interval, n_cases: int) -> Iterator[Floats]:
         size = min(rows, plan.resamples - first)
         weights = np.zeros((size, len(strata)))
         for units in members:
+            columns = units if len(members) > 1 else slice(None)
             chosen = generator.integers(0, len(units), (size, len(units)))
             for row, drawn in zip(weights, chosen, strict=True):
-                row[units] = np.bincount(drawn, minlength=len(units))
+                row[columns] = np.bincount(drawn, minlength=len(units))
         yield weights
 
 
@@ -147,7 +153,7 @@ def _leave_one_out(statistic: Statistic, codes: Ints, n_units: int) -> Floats:
     for first in range(0, n_units, rows):
         weights = np.ones((min(rows, n_units - first), n_units))
         weights[np.arange(len(weights)), first + np.arange(len(weights))] = 0
-        blocks.append(statistic(weights[:, codes]))
+        blocks.append(statistic(_of_cases(weights, codes)))
     return np.concatenate(blocks)
 
 

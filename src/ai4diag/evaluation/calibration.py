@@ -14,6 +14,8 @@ Floats = npt.NDArray[np.float64]
 TINY = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 and 1 before a logarithm is taken."""
 STEPS = 30
+WORTH_COMPILING = 1_000_000
+"""Cases x resamples in one call from which numba is used for recalibration."""
 
 
 class Calibration:
@@ -37,43 +39,56 @@ class Calibration:
         self._bin = np.minimum((self._probability * bins).astype(np.int64), bins - 1)
         self._bins = bins
 
-    def brier(self, weights: Floats) -> Floats:
-        """Return the mean squared difference of probability and outcome (Brier 1950); NaN without cases."""
-        return _mean((self._probability - self._truth) ** 2, weights)
-
-    def log_loss(self, weights: Floats) -> Floats:
-        """Return the mean negative log likelihood, natural logarithm, probabilities kept 2.2e-16 from 0 and 1."""
+    def columns(self) -> Floats:
+        """Return what `errors` needs summed over cases, `(n, 3 + bins)`: sums = weights @ columns."""
         likely = np.where(self._truth == 1, self._probability, 1 - self._probability)
-        return _mean(-np.log(np.clip(likely, TINY, 1)), weights)
-
-    def expected_error(self, weights: Floats) -> Floats:
-        """Return the expected calibration error over equally wide bins of the probability of the positive class.
-
-        Sum over bins of (share of cases in it) x |mean outcome - mean probability|; bins are [0, 0.1), .., [0.9, 1].
-        Source: Naeini et al., AAAI 2015. It depends on the number of bins and is biased upwards in small samples.
-        """
         gap = np.zeros((len(self._truth), self._bins))
         gap[np.arange(len(gap)), self._bin] = self._truth - self._probability
-        total = weights.sum(axis=1)
-        with np.errstate(invalid="ignore"):
-            result: Floats = np.abs(weights @ gap).sum(axis=1) / total
-        return result
+        loss = -np.log(np.clip(likely, TINY, 1))
+        return np.column_stack([np.ones(len(gap)), (self._probability - self._truth) ** 2, loss, gap])
 
-    def recalibration(self, weights: Floats) -> tuple[Floats, Floats]:
+    @staticmethod
+    def errors(sums: Floats) -> dict[str, Floats]:
+        """Return errors of probabilities from the weighted sums of `columns`, `(B, 3 + bins)`; NaN without cases.
+
+        `brier`: mean squared difference of probability and outcome (Brier, Monthly Weather Review 78:1, 1950).
+        `log_loss`: mean negative log likelihood, natural logarithm, probabilities kept 2.2e-16 away from 0 and 1.
+        `ece`: expected calibration error over equally wide bins of the probability of the positive class ([0, 0.1),
+        .., [0.9, 1] for ten): sum of (share of cases in a bin) x |mean outcome - mean probability| (Naeini et al.,
+        AAAI 2015). It depends on the number of bins and is biased upwards in small samples.
+        """
+        with np.errstate(invalid="ignore"):
+            means = sums[:, 1:] / sums[:, :1]
+        return {"brier": means[:, 0], "log_loss": means[:, 1], "ece": np.abs(means[:, 2:]).sum(axis=1)}
+
+    def recalibration(self, weights: Floats, *, compiled: bool | None = None) -> tuple[Floats, Floats]:
         """Return calibration slope and calibration intercept.
 
         The slope is b in logit P(outcome) = a + b logit(score): 1 is ideal, below 1 the scores are too extreme. The
         intercept is a in the same model with b fixed to 1 (calibration in the large): 0 is ideal, below 0 the scores
         are too high on average. Source: Cox, Biometrika 45:562, 1958; Van Calster et al., BMC Medicine 17:230, 2019.
 
+        Args:
+            weights: `(B, n)`.
+            compiled: True or False to force numba or numpy, which agree to 1e-9; None chooses by size.
+
         NaN where a class has no weight, where all scores are equal (slope only), and where the fit has no finite
         answer, as when the scores separate the classes without error (slope only).
         """
-        truth, logit = self._truth, self._logit
-        intercept = _newton(weights, truth, logit, np.tile([0.0, 1.0], (len(weights), 1)), slope_free=False)
-        start = _newton(np.ones((1, len(truth))), truth, logit, np.array([[0.0, 1.0]]), slope_free=True)
-        start = np.where(np.isfinite(start), start, [0.0, 1.0])
-        both = _newton(weights, truth, logit, np.repeat(start, len(weights), axis=0), slope_free=True)
+        if compiled is None:
+            compiled = weights.size > WORTH_COMPILING
+        identity = np.array([0.0, 1.0])
+        start = _newton(np.ones((1, len(self._truth))), self._truth, self._logit, identity, slope_free=True)[0]
+        start = start if np.isfinite(start).all() else identity
+        if compiled:
+            from ai4diag.evaluation import kernels
+
+            draws = np.ascontiguousarray(weights)
+            intercept = kernels.recalibration(draws, self._truth, self._logit, identity, False, STEPS)
+            both = kernels.recalibration(draws, self._truth, self._logit, start, True, STEPS)
+        else:
+            intercept = _newton(weights, self._truth, self._logit, identity, slope_free=False)
+            both = _newton(weights, self._truth, self._logit, start, slope_free=True)
         return both[:, 1], intercept[:, 0]
 
     def reliability(self) -> dict[str, list[float]]:
@@ -87,15 +102,9 @@ class Calibration:
         return {"mean_score": mean.tolist(), "observed": observed.tolist(), "n": count[used].tolist()}
 
 
-def _mean(values: Floats, weights: Floats) -> Floats:
-    with np.errstate(invalid="ignore"):
-        result: Floats = (weights @ values) / weights.sum(axis=1)
-    return result
-
-
 def _newton(weights: Floats, truth: Floats, logit: Floats, start: Floats, *, slope_free: bool) -> Floats:
     """Fit logistic recalibration for each row of weights by Newton's method; `(B, 2)` intercept and slope."""
-    answer = start.astype(np.float64).copy()
+    answer = np.tile(start, (len(weights), 1))
     positives, total = weights @ truth, weights.sum(axis=1)
     done = np.full(len(weights), False)
     active = np.flatnonzero((positives > 0) & (positives < total))
@@ -123,7 +132,7 @@ def _newton(weights: Floats, truth: Floats, logit: Floats, start: Floats, *, slo
         step = np.clip(step, -2, 2)
         answer[active] += step
         size = np.abs(step).max(axis=1)
-        done[active[size < 1e-9]] = True
-        active = active[size >= 1e-9]  # NaN compares false: a row without an answer stops here
+        done[active[size < 1e-6]] = True  # Newton squares the error: what is left is about 1e-12
+        active = active[size >= 1e-6]  # NaN compares false: a row without an answer stops here
     answer[~done] = np.nan
     return answer

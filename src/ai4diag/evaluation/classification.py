@@ -34,11 +34,13 @@ class Threshold:
     note: str = ""
 
 
-def confusion(truth: npt.ArrayLike, called: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Floats:
-    """Return true positives, false positives, false negatives, true negatives: `(4,)`, with weights `(B, 4)`."""
+def count_columns(truth: npt.ArrayLike, called: npt.ArrayLike) -> Floats:
+    """Return the indicators of true and false positives, false and true negatives, `(n, 4)`.
+
+    Counts are their sums; counts of resamples are weights @ columns.
+    """
     positive, yes = np.asarray(truth) == 1, np.asarray(called, bool)
-    kinds = np.stack([positive & yes, ~positive & yes, positive & ~yes, ~positive & ~yes], axis=1).astype(np.float64)
-    return kinds.sum(axis=0) if weights is None else np.asarray(weights, np.float64) @ kinds
+    return np.stack([positive & yes, ~positive & yes, positive & ~yes, ~positive & ~yes], axis=1).astype(np.float64)
 
 
 def from_counts(counts: npt.ArrayLike) -> dict[str, Floats]:

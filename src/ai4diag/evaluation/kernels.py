@@ -160,12 +160,13 @@ def average_precision(outcome, image, truth_count, weights, levels):  # type: ig
 
 
 @njit(cache=True)
-def ranking(weights, truth, ends):  # type: ignore[no-untyped-def]
+def ranking(weights, order, truth, ends):  # type: ignore[no-untyped-def]
     """Compiled `ranking._areas`.
 
     Args:
-        weights: float64 `(B, n)`, best score first.
-        truth: int8 `(n,)`, 0 or 1, in the same order.
+        weights: float64 `(B, n)`, one column per case as given.
+        order: int64 `(n,)`, columns by falling score.
+        truth: int8 `(n,)`, 0 or 1, in that order.
         ends: bool `(n,)`, whether the next score differs.
 
     Returns:
@@ -176,7 +177,7 @@ def ranking(weights, truth, ends):  # type: ignore[no-untyped-def]
         positive, negative, area, precision = 0.0, 0.0, 0.0, 0.0
         new_positive, new_negative = 0.0, 0.0
         for i in range(len(truth)):
-            weight = weights[b, i]
+            weight = weights[b, order[i]]
             new_positive += weight * truth[i]
             new_negative += weight * (1 - truth[i])
             if ends[i]:
@@ -189,3 +190,44 @@ def ranking(weights, truth, ends):  # type: ignore[no-untyped-def]
         auroc[b] = area / (positive * negative) if positive > 0 and negative > 0 else np.nan
         auprc[b] = precision / positive if positive > 0 else np.nan
     return auroc, auprc
+
+
+@njit(cache=True, error_model="numpy")
+def recalibration(weights, truth, logit, start, slope_free, steps):  # type: ignore[no-untyped-def]
+    """Compiled `calibration._newton`: weights `(B, n)`, truth and logit `(n,)`, start `(2,)` to float64 `(B, 2)`."""
+    result = np.full((len(weights), 2), np.nan)
+    for b in range(len(weights)):
+        positive, total = 0.0, 0.0
+        for i in range(len(truth)):
+            positive += weights[b, i] * truth[i]
+            total += weights[b, i]
+        if positive <= 0 or positive >= total:
+            continue
+        intercept, slope = start[0], start[1]
+        for _ in range(steps):
+            g0, g1, h0, h1, h2 = 0.0, 0.0, 0.0, 0.0, 0.0
+            for i in range(len(truth)):
+                if weights[b, i] == 0:
+                    continue
+                x = logit[i]
+                p = 1 / (1 + np.exp(-(intercept + slope * x)))
+                residual, curvature = weights[b, i] * (truth[i] - p), weights[b, i] * p * (1 - p)
+                g0 += residual
+                g1 += residual * x
+                h0 += curvature
+                h1 += curvature * x
+                h2 += curvature * x * x
+            if slope_free:
+                determinant = h0 * h2 - h1 * h1
+                if not determinant > 1e-12 * h0 * h2:
+                    break
+                step0, step1 = (h2 * g0 - h1 * g1) / determinant, (h0 * g1 - h1 * g0) / determinant
+            else:
+                step0, step1 = g0 / h0, 0.0
+            step0, step1 = min(max(step0, -2.0), 2.0), min(max(step1, -2.0), 2.0)
+            intercept += step0
+            slope += step1
+            if max(abs(step0), abs(step1)) < 1e-6:
+                result[b, 0], result[b, 1] = intercept, slope
+                break
+    return result

@@ -60,15 +60,15 @@ class Ranking:
         (0.75, 0.833)
         """
         given = np.ones(len(self._truth)) if weights is None else np.asarray(weights, np.float64)
-        ordered = np.atleast_2d(given)[:, self._order]
+        draws = np.atleast_2d(np.ascontiguousarray(given))
         if compiled is None:
-            compiled = ordered.size > WORTH_COMPILING
+            compiled = draws.size > WORTH_COMPILING
         if compiled:
             from ai4diag.evaluation import kernels
 
-            auroc, auprc = kernels.ranking(np.ascontiguousarray(ordered), self._truth, self._ends)
+            auroc, auprc = kernels.ranking(draws, self._order, self._truth, self._ends)
         else:
-            auroc, auprc = self._areas(ordered)
+            auroc, auprc = self._areas(draws[:, self._order])
         return (auroc[0], auprc[0]) if given.ndim == 1 else (auroc, auprc)
 
     def _areas(self, ordered: Floats) -> tuple[Floats, Floats]:
