@@ -66,4 +66,5 @@ def test_a_patient_on_both_sides_is_noticed(tmp_path: Path) -> None:
     deep = ("model.leaves=8", "model.min_cases_per_leaf=5", "model.feature_fraction=0.8", "model.bagging_fraction=0.8")
     recipe = load_recipe(PIPELINES / "parkinsons-voice" / "pipeline.yaml", overrides=deep)
     rng = np.random.default_rng(7)
-    assert mean_auroc(with_random_labels(prepared, rng), recipe, contrast=True) > 0.65
+    dealt = [mean_auroc(with_random_labels(prepared, rng), recipe, contrast=True) for _ in range(REPEATS // 2)]
+    assert np.mean(dealt) > 0.6
