@@ -16,6 +16,7 @@ class LogisticRegression(Settings):
     """
 
     network: Literal["logistic_regression"] = "logistic_regression"
+    """The kind of model."""
     l2: float = Field(default=1.0, ge=0)
     """Penalty on the sum of losses, `l2 / 2 * |w|^2` without the bias: scikit-learn's `1 / C`."""
 
@@ -24,20 +25,28 @@ class Mlp(Settings):
     """Multi-layer perceptron: linear, batch-free, ReLU, dropout."""
 
     network: Literal["mlp"] = "mlp"
+    """The kind of model."""
     hidden: tuple[int, ...] = (64, 32)
     """Units of each hidden layer."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of units that are switched off at random while training."""
 
 
 class GradientBoosting(Settings):
     """LightGBM trees; `train.epochs` is the number of boosting rounds, `train.learning_rate` the shrinkage."""
 
     network: Literal["gradient_boosting"] = "gradient_boosting"
+    """The kind of model."""
     leaves: int = Field(default=15, ge=2)
+    """Leaves of a tree, at most."""
     min_cases_per_leaf: int = Field(default=10, ge=1)
+    """Training cases that a leaf holds, at least."""
     feature_fraction: float = Field(default=0.8, gt=0, le=1)
+    """Share of the features that each tree may use."""
     bagging_fraction: float = Field(default=0.8, gt=0, le=1)
+    """Share of the training cases that each tree sees, drawn anew for each; 1 switches drawing off."""
     l2: float = Field(default=1.0, ge=0)
+    """Penalty on the values of the leaves."""
 
 
 TabularModel = Annotated[LogisticRegression | Mlp | GradientBoosting, Field(discriminator="network")]
@@ -47,6 +56,7 @@ class AnchorFree(Settings):
     """Anchor-free detector: centre heat map and distances to the sides of the box (CenterNet and FCOS family)."""
 
     network: Literal["anchor_free"] = "anchor_free"
+    """The kind of model."""
     width: int = Field(default=32, ge=4)
     """Channels of the first stage."""
 
@@ -55,7 +65,9 @@ class RetinaNet(Settings):
     """RetinaNet on MONAI's ResNet, feature pyramid and heads, with ATSS matching."""
 
     network: Literal["retinanet"] = "retinanet"
+    """The kind of model."""
     backbone: Literal["resnet10", "resnet18", "resnet34", "resnet50"] = "resnet18"
+    """Depth of the residual network, trained from scratch."""
 
 
 DetectionModel = Annotated[AnchorFree | RetinaNet, Field(discriminator="network")]

@@ -31,6 +31,7 @@ class Split(Settings):
     folds: int = Field(default=5, ge=2)
     """Number of folds when `test: folds`."""
     seed: int = 7
+    """Decides which groups go to which part; the same seed gives the same split on every machine."""
     contrast: str | None = None
     """A wrong grouping to evaluate beside the right one, so that the report can show by how much it flatters."""
 
@@ -45,15 +46,21 @@ class Data(Settings):
     """Which cases, and how they are divided."""
 
     dataset: str
+    """Name of a dataset card: `datasets/<name>.yaml`."""
     split: Split = Split()
+    """How the cases are divided."""
 
 
 class TabularData(Data):
+    """Which rows and columns, and how the rows are divided."""
+
     drop: tuple[str, ...] = ()
     """Columns of the card that the model must not see."""
 
 
 class DetectionData(Data):
+    """Which images, in which size, and how they are divided."""
+
     image_size: tuple[int, ...] | None = None
     """Size in pixels to which images are resampled when packed, in array-axis order (rows, columns); None keeps it."""
 
@@ -62,11 +69,17 @@ class Train(Settings):
     """The training loop. For gradient boosting, `epochs` are boosting rounds and `patience` counts rounds."""
 
     epochs: int = Field(default=50, ge=1)
+    """Passes over the training part, at most."""
     batch_size: int = Field(default=32, ge=1)
+    """Cases per step of a network. An epoch is divided into nearly equal batches of at most this size."""
     learning_rate: float = Field(default=1e-3, gt=0)
+    """Largest step size of AdamW."""
     weight_decay: float = Field(default=1e-4, ge=0)
+    """AdamW's decay: a step takes the share `learning_rate * weight_decay` off each weight; biases are left out."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
+    """The learning rate stays; falls to 0 along half a cosine; or rises over 30 % of the steps and then falls."""
     warmup_epochs: float = Field(default=0, ge=0)
+    """Epochs over which the learning rate is ramped up, whatever the schedule."""
     ema: float = Field(default=0, ge=0, lt=1)
     """Decay per step of the averaged weights that are evaluated and kept; 0 switches averaging off."""
     gradient_clip: float = Field(default=0, ge=0)
@@ -76,11 +89,13 @@ class Train(Settings):
     validate_every: int = Field(default=1, ge=1)
     """Epochs between two looks at validation."""
     augment: tuple[str, ...] = ()
+    """Names of the random changes of training images that the task knows; a table knows none."""
     parts: tuple[Literal["train", "validation"], ...] = ("train",)
     """Parts to learn from. `[train, validation]` once the recipe is fixed; then nothing is chosen on validation."""
     precision: Literal["auto", "float32"] = "auto"
     """`auto` uses bfloat16 autocast on a GPU that has it."""
     seed: int = 7
+    """Decides initial weights, order and augmentation: on a CPU, the same seed gives the same bits."""
 
     @model_validator(mode="after")
     def _patience_needs_validation(self) -> Train:
@@ -95,11 +110,15 @@ class Interval(Settings):
     """Bootstrap of whole units."""
 
     level: Fraction = 0.95
+    """Confidence level."""
     resamples: int = Field(default=2000, ge=100)
+    """Number of bootstrap resamples."""
     unit: str = "patient_id"
+    """Column of the unit that is drawn whole, with all its cases."""
     method: Literal["percentile", "bca"] = "percentile"
     """`bca` corrects for bias and skewness (Efron and Tibshirani 1993, chapter 14)."""
     seed: int = 7
+    """Decides which units are drawn."""
 
 
 class OperatingPoint(Settings):
@@ -134,11 +153,13 @@ class Evaluate(Settings):
     primary: str
     """Name of the headline estimate."""
     interval: Interval = Interval()
+    """How confidence intervals are made."""
     subgroups: tuple[str, ...] = ()
     """Attributes by which the estimates are repeated."""
     minimum_n: int = Field(default=10, ge=1)
     """Subgroups with fewer patients are masked."""
     operating_point: OperatingPoint = OperatingPoint(youden=True)
+    """Rule that fixes the decision threshold; one of its words alone (`youden`) will do."""
     accept: Mapping[str, float] = {}
     """Release gate: `<estimate>_low: value` asks that the lower limit of the interval is at least `value`."""
     tolerance: float = Field(default=0.01, ge=0)
@@ -153,12 +174,20 @@ class Evaluate(Settings):
 
 
 class TabularRecipe(Settings):
+    """Rows of a table with two classes."""
+
     task: Literal["tabular"]
+    """The kind of problem; it decides what the other blocks may hold."""
     data: TabularData
+    """Which cases, and how they are divided: what `prepare` reads."""
     model: TabularModel
+    """What is trained; `network` names the kind, and the other keys belong to it."""
     train: Train = Train()
+    """How it is trained."""
     evaluate: Evaluate
+    """What is estimated from the predictions, and the release gate."""
     quick: Mapping[str, Any] = {}
+    """Settings laid over the others by `--quick`: the small variant, for trying out."""
 
     @model_validator(mode="after")
     def _operating_point_is_unseen(self) -> TabularRecipe:
@@ -171,12 +200,20 @@ class TabularRecipe(Settings):
 
 
 class DetectionRecipe(Settings):
+    """Images with boxes around what is to be found."""
+
     task: Literal["detection"]
+    """The kind of problem; it decides what the other blocks may hold."""
     data: DetectionData
+    """Which cases, and how they are divided: what `prepare` reads."""
     model: DetectionModel
+    """What is trained; `network` names the kind, and the other keys belong to it."""
     train: Train = Train()
+    """How it is trained."""
     evaluate: Evaluate
+    """What is estimated from the predictions, and the release gate."""
     quick: Mapping[str, Any] = {}
+    """Settings laid over the others by `--quick`: the small variant, for trying out."""
 
 
 Recipe = TabularRecipe | DetectionRecipe

@@ -1,0 +1,117 @@
+"""Write the reference pages that are made from the code: `python docs/generate.py`. A test keeps them true."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from ai4diag.cli import cli
+from ai4diag.config.base import Settings
+from ai4diag.config.card import Card
+from ai4diag.config.recipe import DetectionRecipe, TabularRecipe
+
+FOLDER = Path(__file__).parent / "reference"
+
+
+def commands() -> str:
+    """Return the page of all commands, from their `--help`."""
+    pages = ["# Commands\n\nMade from `--help` by `python docs/generate.py`.\n"]
+    for words, command in _verbs(cli, ("ai4diag",)):
+        context = click.Context(command, info_name=" ".join(words), max_content_width=100, terminal_width=100)
+        pages.append(f"## {' '.join(words)}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(pages)
+
+
+def recipe() -> str:
+    """Return the page of all settings of `pipeline.yaml`."""
+    head = (
+        "# pipeline.yaml\n\nMade from `src/ai4diag/config` by `python docs/generate.py`. An unknown key is an error "
+        "that names the nearest known one; YAML is read as YAML 1.2 (`1e-3` is a number).\n"
+    )
+    return head + "".join(_tables([TabularRecipe, DetectionRecipe]))
+
+
+def cards() -> str:
+    """Return the page of all settings of a dataset card."""
+    head = "# Dataset cards\n\nMade from `src/ai4diag/config/card.py` by `python docs/generate.py`.\n"
+    return head + "".join(_tables([Card]))
+
+
+PAGES = {"commands.md": commands, "pipeline.md": recipe, "cards.md": cards}
+
+
+def _verbs(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name in sorted(group.commands):
+        command = group.commands[name]
+        if isinstance(command, click.Group):
+            yield from _verbs(command, (*words, name))
+        else:
+            yield (*words, name), command
+
+
+def _tables(kinds: list[type[Settings]]) -> Iterator[str]:
+    """Yield one table per settings class, each class once, in the order in which they are met."""
+    waiting, seen = list(kinds), set()
+    while waiting:
+        kind = waiting.pop(0)
+        if kind in seen:
+            continue
+        seen.add(kind)
+        waiting += [found for field in kind.model_fields.values() for found in _settings(field.annotation)]
+        doc = (kind.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+        yield f"\n## {kind.__name__}\n\n{' '.join(doc.split())}\n\n"
+        yield "| key | value | default | meaning |\n|---|---|---|---|\n"
+        for name, field in kind.model_fields.items():
+            meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+            yield f"| `{name}` | {_words(field.annotation)}{_limits(field)} | {_default(field)} | {meaning} |\n"
+
+
+def _settings(annotation: Any) -> Iterator[type[Settings]]:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for part in typing.get_args(annotation):
+        yield from _settings(part)
+
+
+def _words(annotation: Any) -> str:
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _words(parts[0])
+    if origin is typing.Literal:
+        return ", ".join(f"`{part}`" for part in parts)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_words(part) for part in parts if part is not type(None))
+    if origin is tuple:
+        return f"list of {_words(parts[0])}"
+    if origin is not None:
+        return f"mapping of {_words(parts[0])} to {_words(parts[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    return names.get(annotation, str(getattr(annotation, "__name__", annotation)))
+
+
+def _limits(field: FieldInfo) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = [f"{sign} {getattr(m, key):g}" for m in field.metadata for key, sign in signs.items() if hasattr(m, key)]
+    return f", {', '.join(found)}" if found else ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    if isinstance(field.default, Settings):
+        return "its defaults"
+    return f"`{field.default}`" if field.default not in (None, "", (), {}) else "none"
+
+
+if __name__ == "__main__":
+    for page, make in PAGES.items():
+        (FOLDER / page).write_text(make(), encoding="utf-8")
