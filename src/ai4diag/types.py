@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Part = Literal["train", "validation", "test"]
+Level = Literal["error", "warning", "info"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
@@ -30,7 +31,7 @@ class Finding:
         cure: what the reader can do about it.
     """
 
-    level: Literal["error", "warning", "info"]
+    level: Level
     code: str
     where: str
     found: str

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ai4diag.data.problems import class_absent
 from ai4diag.data.voc import Annotation
 from ai4diag.errors import did_you_mean
-from ai4diag.types import PARTS, Finding
+from ai4diag.types import Finding
 
 
 def image_findings(name: str, size: tuple[int, int], annotation: Annotation, classes: tuple[str, ...]) -> list[Finding]:
@@ -60,9 +61,9 @@ def box_findings(
     boxes = annotation.boxes
     limits = np.array([*size, *size], np.float64)
     inside = np.clip(boxes, 0, limits)
-    empty = (boxes[:, 2:] - boxes[:, :2] <= 0).any(axis=1)
-    outside = ~empty & (inside[:, 2:] - inside[:, :2] <= 0).any(axis=1)
-    clipped = ~empty & ~outside & (inside != boxes).any(axis=1)
+    empty = np.asarray((boxes[:, 2:] - boxes[:, :2] <= 0).any(axis=1))
+    outside: npt.NDArray[np.bool_] = ~empty & (inside[:, 2:] - inside[:, :2] <= 0).any(axis=1)
+    clipped: npt.NDArray[np.bool_] = ~empty & ~outside & (inside != boxes).any(axis=1)
     findings = []
     for number in np.flatnonzero(empty | outside | clipped):
         if empty[number]:
@@ -74,7 +75,7 @@ def box_findings(
         where = f"{name}, object {number + 1} ({annotation.names[number]})"
         expected = f"{expected} of {size[0]} x {size[1]} (rows x columns)"
         findings.append(Finding("warning", code, where, _words(boxes[number]), expected, cure))
-    kept = ~(empty | outside)
+    kept: npt.NDArray[np.bool_] = ~(empty | outside)
     return kept, inside[kept], findings
 
 
@@ -90,11 +91,8 @@ def part_findings(
     for (fold, contrast, part), lines in split.groupby(["fold", "contrast", "part"], sort=True):
         there = held[lines["case_id"].map(row_of).to_numpy()].any(axis=0)
         for number in np.flatnonzero(~there):
-            where = f"part {part}" + (f", fold {fold}" if fold else "") + (", contrast" if contrast else "")
-            level = "error" if part == "train" else "warning"
-            cure = "Take more cases, or another split." if part in PARTS else ""
             found = f"no box of class {classes[number]}"
-            findings.append(Finding(level, "class-absent", where, found, "every class in every part", cure))  # type: ignore[arg-type]
+            findings.append(class_absent(str(part), int(str(fold)), bool(contrast), found))
     return findings
 
 

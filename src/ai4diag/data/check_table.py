@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,8 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from ai4diag.config.card import Column
-from ai4diag.types import Finding
+from ai4diag.data.problems import class_absent
+from ai4diag.types import Finding, Level
 
 MANY_MISSING = 0.2
 """Share of missing values from which a column is a warning."""
@@ -45,18 +47,15 @@ def column_findings(
         findings.append(Finding("warning", "zero-coded-missing", where, found, expected, cure))
     missing = np.isnan(values)
     if missing.any():
-        level = "warning" if missing.mean() >= MANY_MISSING else "info"
+        level: Level = "warning" if missing.mean() >= MANY_MISSING else "info"
         found = f"{int(missing.sum())} of {len(values)} missing: {_per_site(missing, site_of, only_where=True)}"
         cure = "Drop the column where a site never measured it, or mind that imputed values stand for it."
-        findings.append(Finding(level, "missing-values", where, found, "a value per case", cure))  # type: ignore[arg-type]
+        findings.append(Finding(level, "missing-values", where, found, "a value per case", cure))
     present = values[~missing]
-    if len(present) and (present == present[0]).all():
-        cure = "Drop it: it cannot help, and it hides that something went wrong when it was recorded."
-        found = "no value at all" if not len(present) else f"the same value {present[0]:g} in every case"
+    if not len(present) or (present == present[0]).all():
+        cure = "Drop it (data.drop): it cannot help, and it may show that something went wrong when it was recorded."
+        found = f"the same value {present[0]:g} in every case" if len(present) else "no value at all"
         findings.append(Finding("warning", "constant-column", where, found, "values that differ", cure))
-    if not len(present):
-        cure = "Drop it (data.drop)."
-        findings.append(Finding("warning", "empty-column", where, "no value at all", "some values", cure))
     if column.range is not None:
         low, high = column.range
         outside = np.flatnonzero((values < low) | (values > high))
@@ -75,30 +74,28 @@ def class_findings(split: pd.DataFrame, truth_of: dict[str, int], classes: tuple
     lines = split.assign(truth=split["case_id"].map(truth_of))
     for (contrast, fold, part), group in lines.groupby(["contrast", "fold", "part"], sort=True):
         for number in sorted(set(range(len(classes))) - set(group["truth"])):
-            where = f"part {part}" + (f", fold {fold}" if fold else "") + (", contrast" if contrast else "")
-            level = "error" if part == "train" else "warning"
             found = f"no case of class {classes[number]} among {len(group)}"
-            cure = "Take more cases, another seed, or fewer parts; estimates such as AUROC are undefined here."
-            findings.append(Finding(level, "class-absent", where, found, "every class in every part", cure))  # type: ignore[arg-type]
+            findings.append(class_absent(str(part), int(str(fold)), bool(contrast), found))
     return findings
 
 
 def leak_findings(
-    features: Floats, names: Sequence[str], categories: set[str], truth: npt.NDArray[np.int64]
+    features: Floats, described: Sequence[Mapping[str, Any]], truth: npt.NDArray[np.int64]
 ) -> list[Finding]:
     """Find columns that alone predict the label, and missing values that do.
 
     Args:
         features: `(cases, features)` of the training part, NaN where missing.
-        names: feature names.
-        categories: names of those that are categories.
+        described: name, kind, unit and levels of each feature.
         truth: `(cases,)`, 0 or 1.
     """
     if len(truth) < FEW_CASES or len(set(truth.tolist())) < 2:
         return []
     findings = []
-    for number, name in enumerate(names):
-        alone = _alone(features[:, number], truth, category=name in categories)
+    names = [str(item["name"]) for item in described]
+    for number, item in enumerate(described):
+        name = names[number]
+        alone = _alone(features[:, number], truth, category=bool(item["levels"]))
         if alone >= ALONE_AUROC:
             found = f"this column alone predicts the label with AUROC {alone:.3f} on the training part"
             cure = "Find out whether it is known before the outcome; if not, list it under data.drop."

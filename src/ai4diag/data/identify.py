@@ -95,7 +95,7 @@ def image_index(names: list[str], card: Card, raw: Path) -> tuple[pd.DataFrame, 
     missing = [name for name in ["case_id", *wanted] if name not in table.columns]
     if missing:
         raise DataError(f"{where} has no column '{missing[0]}'. {did_you_mean(missing[0], map(str, table.columns))}")
-    table = table.set_index("case_id", verify_integrity=False)
+    table = table.set_index("case_id")
     absent = [name for name in names if name not in table.index]
     if absent or table.index.has_duplicates:
         problem = f"no line for the image '{absent[0]}'" if absent else "a case twice"

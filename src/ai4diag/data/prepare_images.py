@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +15,22 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.card import Card, Images
+from ai4diag.config.card import Card
 from ai4diag.config.recipe import DetectionRecipe
 from ai4diag.data.catalogue import verify
-from ai4diag.data.check_images import box_findings, image_findings, part_findings
+from ai4diag.data.check_images import part_findings
+from ai4diag.data.check_table import duplicate_findings
+from ai4diag.data.divide import divide, official_parts, training_rows
 from ai4diag.data.identify import image_index
-from ai4diag.data.official import left_out, official_parts
+from ai4diag.data.image_cases import ImageCase, box_table, packed_size, read_image_cases
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import ReadError, stop_on_errors
-from ai4diag.data.split import leaks, make_split
-from ai4diag.data.voc import Annotation, image_size, read_annotation, read_image, resample
+from ai4diag.data.similar import BITS, alike, alike_findings, fingerprint
+from ai4diag.data.voc import read_image, resample
 from ai4diag.errors import DataError
 from ai4diag.types import Finding
 
 Preprocess = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
-
-
-@dataclass(frozen=True)
-class _Case:
-    """One image that is there, with its annotation."""
-
-    name: str
-    image: Path
-    size: tuple[int, int]
-    annotation: Annotation
 
 
 def prepare_images(
@@ -60,115 +51,42 @@ def prepare_images(
     if card.images is None:
         raise DataError(f"{card.name} has no images.", "Choose a data set for detection.")
     verify(card, raw)
-    cases, findings = _read_cases(raw, card.images)
-    for case in cases:
-        findings += image_findings(case.name, case.size, case.annotation, card.classes)
+    cases, findings = read_image_cases(raw, card, card.images)
     stop_on_errors(findings, card.name)
-    index, id_findings = image_index([case.name for case in cases], card, raw)
+    index, noticed = image_index([case.name for case in cases], card, raw)
     index["size_0"], index["size_1"] = (np.array([case.size[axis] for case in cases], np.int64) for axis in (0, 1))
-    findings += id_findings
-    official = official_parts(card, raw, recipe.data.split)
-    if official is not None:
-        kept, reason = left_out(index["case_id"], official, card)
-        findings += reason
-        cases = [case for case, keep in zip(cases, kept, strict=True) if keep]
-        index = index[kept].reset_index(drop=True)
-    boxes, box_problems = _boxes(cases, card.classes)
-    findings += box_problems
-    size = _packed_size(cases, recipe.data.image_size)
+    findings += noticed
+    kept, parts, noticed = official_parts(index["case_id"], card, raw, recipe.data.split)
+    findings += noticed
+    cases, index = [cases[row] for row in np.flatnonzero(kept)], index[kept].reset_index(drop=True)
+    boxes, noticed = box_table(cases, card.classes)
+    findings += noticed
+    shape = len(cases), len(card.images.channels), *packed_size(cases, recipe.data.image_size)
     folder.mkdir(parents=True, exist_ok=True)
-    with _memory_map(folder, (len(cases), len(card.images.channels), *size)) as packed:
-        content = _pack(cases, packed, preprocess)
-        strata = _strata(index, boxes, len(card.classes))
-        parts = None if official is None else index["case_id"].map(official)
-        split = make_split(index, strata, content, recipe.data.split, parts)
-        known = card.official_split.known_duplicates if card.official_split and official is not None else 0
-        findings += leaks(split, dict(zip(index["case_id"], content, strict=True)), known)
-        findings += part_findings(split, index, boxes, card.classes)
+    with _memory_map(folder, shape) as packed:
+        content, noticed = _pack(cases, packed, index["patient_id"].tolist(), preprocess)
+        findings += noticed
+        split, noticed = divide(index, _strata(index, boxes, len(card.classes)), content, card, recipe, parts)
+        findings += noticed + part_findings(split, index, boxes, card.classes)
         stop_on_errors(findings, card.name)
+        facts = {
+            "task": "detection",
+            "dataset": card.name,
+            "card_sha256": card.sha256,
+            "classes": list(card.classes),
+            "channels": list(card.images.channels),
+            "image_size": list(shape[2:]),
+            "statistics": _statistics(packed, boxes, training_rows(split), card),
+        }
         write_prepared(
             folder,
-            facts={
-                "task": "detection",
-                "dataset": card.name,
-                "card_sha256": card.sha256,
-                "classes": list(card.classes),
-                "channels": list(card.images.channels),
-                "image_size": list(size),
-                "statistics": _statistics(packed, boxes, split, card),
-            },
+            facts=facts,
             index=index,
             split=split,
             findings=findings,
             arrays={"images": packed},
             tables={"boxes": boxes},
         )
-
-
-def _read_cases(raw: Path, images: Images) -> tuple[list[_Case], list[Finding]]:
-    """Pair images with annotations; what has no partner, or cannot be read, is an error."""
-    files = _by_stem(raw / images.folder, (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"))
-    notes = _by_stem(raw / images.annotations, (".xml",))
-    findings = []
-    for name in sorted(files.keys() ^ notes.keys()):
-        has, lacks = ("image", "annotation") if name in files else ("annotation", "image")
-        where = str((files.get(name) or notes[name]).relative_to(raw))
-        cure = f"Add the {lacks}, or remove the {has}; an image without cells has an annotation without objects."
-        findings.append(
-            Finding("error", f"{has}-without-{lacks}", where, f"no {lacks} named {name}", "one of each", cure)
-        )
-    cases = []
-    for name in sorted(files.keys() & notes.keys()):
-        try:
-            annotation = read_annotation(notes[name])
-            cases.append(_Case(name, files[name], image_size(files[name]), annotation))
-        except ReadError as error:
-            findings.append(error.finding)
-    if not cases and not findings:
-        raise DataError(f"{raw / images.folder} holds no images.", "Look at images.folder of the card.")
-    return cases, findings
-
-
-def _by_stem(folder: Path, endings: tuple[str, ...]) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder} does not exist.", "Look at images.folder and images.annotations of the card.")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in endings:
-            continue
-        if path.stem in found:
-            raise DataError(f"{path} and {found[path.stem].name} are the same case twice.", "Keep one of them.")
-        found[path.stem] = path
-    return found
-
-
-def _boxes(cases: list[_Case], classes: tuple[str, ...]) -> tuple[pd.DataFrame, list[Finding]]:
-    """Return the boxes that have an area inside the image, and what was dropped or clipped."""
-    findings: list[Finding] = []
-    tables = []
-    for number, case in enumerate(cases):
-        kept, inside, problems = box_findings(case.name, case.size, case.annotation)
-        findings += problems
-        labels = np.array([classes.index(name) for name in case.annotation.names], np.int64)[kept]
-        table = pd.DataFrame(inside.astype(np.float32), columns=["min_0", "min_1", "max_0", "max_1"])
-        table.insert(0, "label", labels)
-        table.insert(0, "case", number)
-        table["ignore"] = np.array(case.annotation.difficult, bool)[kept]
-        tables.append(table)
-    boxes = pd.concat(tables, ignore_index=True)
-    return boxes.astype({"case": np.int64, "label": np.int64, "ignore": bool}), findings
-
-
-def _packed_size(cases: list[_Case], wanted: tuple[int, ...] | None) -> tuple[int, int]:
-    if wanted is not None:
-        if len(wanted) != 2 or min(wanted) < 1:
-            raise DataError(f"data.image_size is {wanted}; images need rows and columns.", "Give two numbers.")
-        return wanted[0], wanted[1]
-    sizes = {case.size: case.name for case in cases}
-    if len(sizes) > 1:
-        shown = ", ".join(f"{rows} x {columns} ({name})" for (rows, columns), name in sorted(sizes.items())[:3])
-        raise DataError(f"The images have {len(sizes)} sizes: {shown}.", "Give data.image_size: [rows, columns].")
-    return next(iter(sizes))
 
 
 @contextmanager
@@ -181,11 +99,13 @@ def _memory_map(folder: Path, shape: tuple[int, ...]) -> Iterator[npt.NDArray[np
         path.unlink(missing_ok=True)
 
 
-def _pack(cases: list[_Case], packed: npt.NDArray[np.uint8], preprocess: Preprocess | None) -> list[str]:
-    """Fill `packed` and return the hash of each image's pixels at its original size."""
+def _pack(
+    cases: list[ImageCase], packed: npt.NDArray[np.uint8], patients: list[str], preprocess: Preprocess | None
+) -> tuple[list[str], list[Finding]]:
+    """Fill `packed`; return the hash of each image's pixels at its original size, and copies and look-alikes."""
     problems: list[Finding] = []
     content = []
-    size = packed.shape[2], packed.shape[3]
+    prints = np.zeros((len(cases), BITS), bool)
     for number, case in enumerate(cases):
         try:
             original = read_image(case.image, packed.shape[1])
@@ -193,7 +113,8 @@ def _pack(cases: list[_Case], packed: npt.NDArray[np.uint8], preprocess: Preproc
             problems.append(error.finding)
             continue
         content.append(hashlib.sha256(repr(original.shape).encode() + original.tobytes()).hexdigest())
-        pixels = resample(original, size)
+        prints[number] = fingerprint(original)
+        pixels = resample(original, (packed.shape[2], packed.shape[3]))
         result = pixels if preprocess is None else preprocess(pixels)
         if result.shape != pixels.shape or result.dtype != np.uint8:
             raise DataError(
@@ -202,7 +123,9 @@ def _pack(cases: list[_Case], packed: npt.NDArray[np.uint8], preprocess: Preproc
             )
         packed[number] = result
     stop_on_errors(problems, "images")
-    return content
+    names = [case.name for case in cases]
+    findings = duplicate_findings(names, content, "images")
+    return content, findings + alike_findings(alike(prints), names, patients, content)
 
 
 def _strata(index: pd.DataFrame, boxes: pd.DataFrame, classes: int) -> npt.NDArray[np.float64]:
@@ -213,10 +136,10 @@ def _strata(index: pd.DataFrame, boxes: pd.DataFrame, classes: int) -> npt.NDArr
     return np.column_stack([counts, sites])
 
 
-def _statistics(packed: npt.NDArray[np.uint8], boxes: pd.DataFrame, split: pd.DataFrame, card: Card) -> dict[str, Any]:
-    """Describe the training part of the fold whose model is kept: channels, boxes per class, sizes."""
-    lines = split[(split["contrast"] == 0) & (split["fold"] == split["fold"].min())].reset_index(drop=True)
-    rows = np.flatnonzero(lines["part"].to_numpy() == "train")
+def _statistics(
+    packed: npt.NDArray[np.uint8], boxes: pd.DataFrame, rows: npt.NDArray[np.int64], card: Card
+) -> dict[str, Any]:
+    """Describe the training part: mean and standard deviation per channel (0..255), boxes, median size in pixels."""
     total, squares = np.zeros(packed.shape[1]), np.zeros(packed.shape[1])
     for row in rows:
         image = packed[row].reshape(packed.shape[1], -1).astype(np.float64)
@@ -225,18 +148,18 @@ def _statistics(packed: npt.NDArray[np.uint8], boxes: pd.DataFrame, split: pd.Da
     pixels = len(rows) * packed.shape[2] * packed.shape[3]
     mean = total / pixels
     train = boxes[boxes["case"].isin(rows)]
-    height, width = train["max_0"] - train["min_0"], train["max_1"] - train["min_1"]
-    sizes = pd.DataFrame({"label": train["label"], "height": height, "width": width}).groupby("label").median()
-    counts = train["label"].value_counts()
+    counts: dict[str, int] = {}
+    median: dict[str, list[float]] = {}
+    for number, name in enumerate(card.classes):
+        edges = train.loc[train["label"] == number, ["min_0", "min_1", "max_0", "max_1"]].to_numpy(np.float64)
+        counts[name] = len(edges)
+        if len(edges):
+            median[name] = np.median(edges[:, 2:] - edges[:, :2], axis=0).round(2).tolist()
     return {
         "part": "train",
         "cases": len(rows),
         "mean": mean.tolist(),
         "std": np.sqrt(np.maximum(squares / pixels - mean**2, 0)).tolist(),
-        "boxes": {name: int(counts.get(number, 0)) for number, name in enumerate(card.classes)},
-        "median_box_px": {
-            name: [float(sizes.loc[number, "height"]), float(sizes.loc[number, "width"])]
-            for number, name in enumerate(card.classes)
-            if number in sizes.index
-        },
+        "boxes": counts,
+        "median_box_px": median,
     }

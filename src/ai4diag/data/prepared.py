@@ -1,6 +1,6 @@
 """Prepared cases: few, large, checksummed files that training and evaluation read.
 
-    prepared.json     format, task, dataset, classes, features with units, statistics, and the sha256 of every file below
+    prepared.json     format, task, dataset, classes, features with units, statistics, sha256 of every file below
     index.parquet     one line per case: case_id, patient_id, site, attributes (tabular: `truth` as well)
     split.csv         case_id, patient_id, fold, part: which case is train, validation or test in which fold
     findings.json     what validation noticed
@@ -120,7 +120,7 @@ class Prepared:
             rows = lines["case_id"].map(row_of).to_numpy(np.int64)
             part = lines["part"].to_numpy()
             train, validation, test = (np.sort(rows[part == name]) for name in PARTS)
-            folds.append(Fold(int(number), train, validation, test, bool(contrast)))
+            folds.append(Fold(int(str(number)), train, validation, test, bool(contrast)))
         return sorted(folds, key=lambda fold: (not fold.contrast, fold.number == FINAL, fold.number))
 
 

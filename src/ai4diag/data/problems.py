@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ai4diag.errors import DataError
-from ai4diag.types import Finding
+from ai4diag.types import Finding, Level
 
 SHOWN = 10
 
@@ -36,3 +36,11 @@ def stop_on_errors(findings: Iterable[Finding], what: str) -> None:
         lines.append(f"  - and {len(errors) - SHOWN} more")
     noun = "error" if len(errors) == 1 else "errors"
     raise DataError(f"{what}: {len(errors)} {noun}, nothing was prepared:\n" + "\n".join(lines))
+
+
+def class_absent(part: str, fold: int, contrast: bool, found: str) -> Finding:
+    """Return the finding that a class is absent from a part: an error in train, where nothing could be learnt."""
+    where = f"part {part}" + (f", fold {fold}" if fold else "") + (", contrast" if contrast else "")
+    cure = "Take more cases, another seed or fewer parts; what needs every class, such as AUROC, is undefined here."
+    level: Level = "error" if part == "train" else "warning"
+    return Finding(level, "class-absent", where, found, "every class in every part", cure)

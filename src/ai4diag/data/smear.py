@@ -216,7 +216,8 @@ class _Field:
         picture = light * np.exp(-self.density)
         picture = gaussian_filter(picture, (0, site.blur_px, site.blur_px), mode="reflect") * 255
         picture += site.noise * np.sqrt(np.maximum(picture, 0) / 255) * rng.standard_normal(picture.shape)
-        return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+        image: npt.NDArray[np.uint8] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+        return image
 
     def truth(self) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Return boxes, labels and whether each is difficult."""

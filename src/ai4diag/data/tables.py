@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +119,7 @@ def numbers(table: RawTable, column: Column, missing: tuple[str, ...]) -> tuple[
 
 
 def levels(
-    table: RawTable, column: str, written: dict[str, tuple[str | int | float, ...]], missing: tuple[str, ...]
+    table: RawTable, column: str, written: Mapping[str, tuple[str | int | float, ...]], missing: tuple[str, ...]
 ) -> tuple[npt.NDArray[np.float64], list[Finding]]:
     """Return a column as level numbers `(rows,)`, NaN where missing.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -20,6 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ai4diag.data.problems import ReadError
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 LARGEST_XML_BYTES = 4 * 2**20
 LARGEST_IMAGE_PIXELS = 100_000_000
@@ -117,7 +121,7 @@ def resample(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray
     return np.stack([np.asarray(plane, np.uint8) for plane in planes])
 
 
-def _open(path: Path):  # type: ignore[no-untyped-def]  # PIL is imported late
+def _open(path: Path) -> ImageFile:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -154,8 +158,8 @@ def _parse(path: Path) -> Element:
 
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = lambda tag, attributes: builder.start(tag, attributes)  # type: ignore[assignment]
-    parser.EndElementHandler = lambda tag: builder.end(tag)  # type: ignore[assignment]
+    parser.StartElementHandler = lambda tag, attributes: builder.start(tag, attributes)
+    parser.EndElementHandler = lambda tag: builder.end(tag)
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(path.read_bytes(), True)

@@ -1,0 +1,115 @@
+"""The split of a data set: the official one that its card names, or one that is made; both are checked for leaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ai4diag.config.card import Card, OfficialSplit
+from ai4diag.config.recipe import Recipe, Split
+from ai4diag.data.split import leaks, make_split
+from ai4diag.errors import ConfigError, DataError
+from ai4diag.types import PARTS, Finding
+
+
+def official_parts(
+    case_ids: pd.Series, card: Card, raw: Path, settings: Split
+) -> tuple[npt.NDArray[np.bool_], pd.Series | None, list[Finding]]:
+    """Look up the official split, when the recipe asks for it.
+
+    Args:
+        case_ids: all cases that were read.
+        card: names the files of the split.
+        raw: folder of the data set, which holds them.
+        settings: the recipe's `data.split`.
+
+    Returns:
+        Which cases are kept; their parts, or None when another split is asked for; an `info` finding that counts the
+        cases that the split leaves out.
+
+    Raises:
+        ConfigError: asked for, but the card has none.
+        DataError: a file of the split is malformed, lists a case twice, or lists one that does not exist.
+    """
+    if settings.test != "official":
+        return np.ones(len(case_ids), bool), None, []
+    if card.official_split is None:
+        raise ConfigError(
+            f"split.test is official, but the card {card.name} has no official_split.", "Give a fraction, or folds."
+        )
+    part_of = _read(card.official_split, card.name, raw)
+    unknown = sorted(set(part_of) - set(case_ids))
+    if unknown:
+        raise DataError(
+            f"The official split of {card.name} lists '{unknown[0]}', which does not exist ({len(unknown)} such).",
+            "Use the split that belongs to these files.",
+        )
+    kept = case_ids.isin(list(part_of)).to_numpy(bool)
+    parts = case_ids[kept].map(part_of).reset_index(drop=True)
+    if kept.all():
+        return kept, parts, []
+    found = f"{int((~kept).sum())} of {len(kept)} cases are not in the official split and are left out"
+    cure = "Nothing to do: the split says so."
+    expected = f"{len(part_of)} cases in the split"
+    return kept, parts, [Finding("info", "not-in-official-split", "official split", found, expected, cure)]
+
+
+def divide(
+    index: pd.DataFrame,
+    strata: npt.NDArray[np.float64],
+    content: list[str],
+    card: Card,
+    recipe: Recipe,
+    parts: pd.Series | None,
+) -> tuple[pd.DataFrame, list[Finding]]:
+    """Make the split and look for leaks in it; arguments as `split.make_split` has them."""
+    split = make_split(index, strata, content, recipe.data.split, parts)
+    known = card.official_split.known_duplicates if card.official_split is not None and parts is not None else 0
+    return split, leaks(split, dict(zip(index["case_id"], content, strict=True)), known)
+
+
+def training_rows(split: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the training rows of the fold whose model is kept: FINAL in cross-validation, else the only one."""
+    kept = split[(split["contrast"] == 0) & (split["fold"] == split["fold"].min())]
+    return np.flatnonzero(kept["part"].to_numpy() == "train")
+
+
+def _read(official: OfficialSplit, name: str, raw: Path) -> dict[str, str]:
+    """Return the part of each case."""
+    if official.lists is not None:
+        lines = [(case, str(part)) for part, path in official.lists.items() for case in _lines(raw / path)]
+    else:
+        lines = _table(raw / str(official.table))
+    parts: dict[str, str] = {}
+    for case, part in lines:
+        if case in parts:
+            raise DataError(
+                f"The official split of {name} lists '{case}' twice ({parts[case]}, {part}).",
+                "Correct the list: a case is in one part.",
+            )
+        parts[case] = part
+    return parts
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", "Fetch the data set again.") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _table(path: Path) -> list[tuple[str, str]]:
+    header, *lines = _lines(path) or [""]
+    if header != "case_id,part":
+        raise DataError(f"{path} begins with {header!r}, expected 'case_id,part'.", "Fetch the data set again.")
+    pairs: list[tuple[str, str]] = []
+    for number, line in enumerate(lines, start=2):
+        case, _, part = line.rpartition(",")
+        if part not in PARTS or not case:
+            raise DataError(f"{path}, line {number}: {line!r}, expected a case and one of {', '.join(PARTS)}.")
+        pairs.append((case, part))
+    return pairs
