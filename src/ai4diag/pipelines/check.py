@@ -212,7 +212,8 @@ def _few(prepared: Prepared, count: int) -> Fold:
     fold = prepared.folds()[-1]
 
     def some(rows: np.ndarray, most: int) -> np.ndarray:
-        return rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
+        chosen: np.ndarray = rows[np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
+        return chosen
 
     test = fold.test if len(fold.test) else fold.validation
     return Fold(0, some(fold.train, count), some(fold.validation, count // 2), some(test, count // 2))
