@@ -1,0 +1,152 @@
+"""What is estimated from predictions of a binary outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ai4diag.config.recipe import OperatingPoint
+from ai4diag.evaluation.bootstrap import Statistic
+from ai4diag.evaluation.calibration import Calibration
+from ai4diag.evaluation.classification import (
+    COUNT_NAMES,
+    Threshold,
+    count_columns,
+    describe,
+    fix_threshold,
+    from_counts,
+    net_benefit,
+)
+from ai4diag.evaluation.ranking import Ranking
+
+Floats = npt.NDArray[np.float64]
+RANKING_NAMES = ("auroc", "auprc")
+ERROR_NAMES = ("brier", "log_loss", "ece")
+FIT_NAMES = ("calibration_slope", "calibration_intercept")
+FEW_OF_A_CLASS = 10
+WORST = 20
+
+
+class BinaryScores:
+    """Truth and scores of some cases, ready to be weighted.
+
+    Args:
+        rows: lines of the table of predictions.
+        classes: names of the negative and the positive class.
+        thresholds: decision thresholds by fold, and of the kept model.
+    """
+
+    def __init__(self, rows: pd.DataFrame, classes: Sequence[str], thresholds: Threshold) -> None:
+        self._rows, self._classes = rows, tuple(classes)
+        self._truth, self._score = rows["truth"].to_numpy(np.int64), rows["score"].to_numpy(np.float64)
+        self._at = rows["fold"].map(thresholds.folds).fillna(thresholds.value).to_numpy(np.float64)
+        self._probable = bool(((self._score >= 0) & (self._score <= 1)).all())
+        self.entries: tuple[tuple[str, str], ...] = tuple(
+            (name, "all")
+            for name in (*RANKING_NAMES, *COUNT_NAMES, *(ERROR_NAMES + FIT_NAMES if self._probable else ()))
+        )
+        self.presence = np.stack([self._truth == 0, self._truth == 1], axis=1)
+
+    def statistic(self, entries: Sequence[tuple[str, str]]) -> Statistic:
+        """Return the function of weights that a bootstrap of these entries needs."""
+        names = [name for name, _ in entries]
+        ranking = Ranking(self._truth, self._score)
+        calibration = Calibration(self._truth, self._score) if self._probable else None
+        columns = count_columns(self._truth, self._score >= self._at)
+        columns[np.isnan(self._at)] = np.nan  # without a threshold there is no answer to count
+        if calibration is not None:
+            columns = np.hstack([columns, calibration.columns()])
+
+        def values(weights: Floats) -> Floats:
+            found: dict[str, Floats] = {}
+            if set(names) & set(RANKING_NAMES):
+                found["auroc"], found["auprc"] = ranking.areas(weights)
+            sums = weights @ columns
+            found |= from_counts(sums[:, :4])
+            if calibration is not None:
+                found |= calibration.errors(sums[:, 4:])
+                if set(names) & set(FIT_NAMES):
+                    found["calibration_slope"], found["calibration_intercept"] = calibration.recalibration(weights)
+            return np.stack([found[name] for name in names], axis=1)
+
+        return values
+
+    def remark(self, name: str, value: float) -> str:
+        """Return why a value is undefined, or why it would mislead; empty where neither."""
+        positives = int(self._truth.sum())
+        negatives = len(self._truth) - positives
+        share = max(positives, negatives) / max(len(self._truth), 1)
+        if np.isnan(value):
+            if name in COUNT_NAMES and np.isnan(self._at).any():
+                return "no operating point could be fixed on validation predictions"
+            return f"{positives} positive and {negatives} negative cases"
+        if name == "accuracy" and value <= share:
+            return f"not above {share:.3f}, which always answering the commoner class scores"
+        if name in (*RANKING_NAMES, *FIT_NAMES) and min(positives, negatives) < FEW_OF_A_CLASS:
+            return f"rests on only {positives} positive and {negatives} negative cases"
+        return ""
+
+    def curves(self) -> dict[str, Any]:
+        """Return curves and tables for the report as plain lists.
+
+        `roc` (fpr, tpr, threshold), `pr` (recall, precision, threshold), `confusion` (tp, fp, fn, tn at each fold's
+        operating point), `score_histogram`, `worst` (cases with the largest error); where scores are probabilities
+        `reliability` (mean_score, observed, n) and `decision` (threshold, model, treat_all, treat_none).
+        """
+        ranking = Ranking(self._truth, self._score)
+        false_rate, true_rate, at = ranking.roc_curve()
+        recall, precision, pr_at = ranking.precision_recall_curve()
+        counts = count_columns(self._truth, self._score >= self._at).sum(axis=0)
+        known = not np.isnan(self._at).any()
+        result: dict[str, Any] = {
+            "roc": {"fpr": false_rate.tolist(), "tpr": true_rate.tolist(), "threshold": at.tolist()},
+            "pr": {"recall": recall.tolist(), "precision": precision.tolist(), "threshold": pr_at.tolist()},
+            "prevalence": float(self._truth.mean()) if len(self._truth) else float("nan"),
+            "worst": self._worst(),
+        }
+        if known:
+            result["confusion"] = dict(zip(("tp", "fp", "fn", "tn"), counts.astype(int).tolist(), strict=True))
+        if self._probable:
+            result["reliability"] = Calibration(self._truth, self._score).reliability()
+            result["decision"] = net_benefit(self._truth, self._score)
+        return result
+
+    def _worst(self) -> list[dict[str, Any]]:
+        error = np.abs(self._truth - self._score)
+        rows = self._rows.iloc[np.argsort(-error, kind="stable")[:WORST]]
+        kept = [name for name in rows.columns if name not in ("part", "truth")]
+        return [
+            {**{str(name): value for name, value in line.items()}, "truth": self._classes[truth]}
+            for line, truth in zip(rows[kept].to_dict("records"), rows["truth"], strict=True)
+        ]
+
+
+def choose_thresholds(validation: pd.DataFrame, folds: Sequence[int], rule: OperatingPoint) -> Threshold:
+    """Fix the threshold of every fold on that fold's own validation predictions.
+
+    The kept model's threshold is fixed on the validation predictions of all folds together. A fold whose own cases
+    do not suffice for the rule takes that one too, and the note says so.
+
+    Args:
+        validation: validation lines of the table of predictions; may be empty.
+        folds: numbers of the folds that have test lines.
+        rule: how to choose.
+    """
+    kept = fix_threshold(validation["truth"].to_numpy(), validation["score"].to_numpy(), rule)
+    own = {}
+    for fold in folds:
+        lines = validation[validation["fold"] == fold]
+        own[int(fold)] = fix_threshold(lines["truth"].to_numpy(), lines["score"].to_numpy(), rule)
+    lacking = [fold for fold, value in own.items() if np.isnan(value)]
+    note = ""
+    if np.isnan(kept):
+        note = "undefined: validation predictions are missing or lack a class"
+    elif lacking:
+        note = f"{len(lacking)} fold(s) had too few validation cases and use the threshold of all folds together"
+    return Threshold(
+        kept, describe(rule), {fold: kept if np.isnan(value) else value for fold, value in own.items()}, note
+    )

@@ -1,0 +1,194 @@
+"""What is estimated from predictions of boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ai4diag.config.recipe import OperatingPoint
+from ai4diag.evaluation import detection
+from ai4diag.evaluation.bootstrap import Statistic
+from ai4diag.evaluation.classification import Threshold
+from ai4diag.evaluation.detection import FALSE, FOUND, DetectionCases
+from ai4diag.evaluation.froc import FALSE_PER_IMAGE, Froc, of_class
+
+Floats = npt.NDArray[np.float64]
+AP_NAMES = ("map_50", "map_50_95", "map_10")
+FROC_NAMES = ("froc_cpm", "sensitivity_at_1_fp")
+COUNT_NAMES = ("sensitivity", "ppv", "f1")
+ONE_FALSE = int(np.flatnonzero(FALSE_PER_IMAGE == 1)[0])
+AT_50 = 1
+"""Position of IoU 0.5 in `detection.IOUS`."""
+WORST = 12
+USUAL_THRESHOLD = 0.5
+
+
+def cases_of(rows: pd.DataFrame, n_classes: int) -> DetectionCases:
+    """Return truth and detections of lines of the table of predictions."""
+    return DetectionCases.from_lists(
+        list(rows["truth_boxes"]),
+        list(rows["truth_labels"]),
+        list(rows["truth_ignore"]),
+        list(rows["boxes"]),
+        list(rows["labels"]),
+        list(rows["scores"]),
+        n_classes,
+        dimensions=3 if "size_2" in rows else 2,
+    )
+
+
+class DetectionScores:
+    """Matched detections of some images, ready to be weighted.
+
+    Args:
+        rows: lines of the table of predictions.
+        classes: class names; the position is the class number.
+        thresholds: score from which a detection is shown.
+    """
+
+    def __init__(self, rows: pd.DataFrame, classes: Sequence[str], thresholds: Threshold) -> None:
+        self._rows, self._classes, self._at = rows, tuple(classes), thresholds.value
+        self._cases = cases_of(rows, len(self._classes))
+        self._matches = detection.match(self._cases)
+        truth = np.stack([item.truth_count for item in self._matches], axis=1)
+        self.presence = truth > 0
+        self._defined = truth.sum(axis=0) > 0
+        self.entries: tuple[tuple[str, str], ...] = (
+            *((name, "all") for name in (*AP_NAMES, *FROC_NAMES, *COUNT_NAMES)),
+            *((name, f"class={label}") for label in self._classes for name in (*AP_NAMES[:2], *FROC_NAMES)),
+        )
+
+    def statistic(self, entries: Sequence[tuple[str, str]]) -> Statistic:
+        """Return the function of weights that a bootstrap of these entries needs."""
+        asked = set(entries)
+        curves = {"all": Froc(self._cases)} if asked & {(name, "all") for name in FROC_NAMES} else {}
+        for label, name in enumerate(self._classes):
+            if asked & {(kind, f"class={name}") for kind in FROC_NAMES}:
+                curves[f"class={name}"] = Froc(of_class(self._cases, label))
+        counts = self.counts()
+
+        def values(weights: Floats) -> Floats:
+            found: dict[tuple[str, str], Floats] = {}
+            if any(name in AP_NAMES for name, _ in asked):
+                precision = detection.average_precision(self._matches, weights)
+                groups = {"all": self._defined}
+                groups |= {f"class={name}": np.arange(len(self._classes)) == k for k, name in enumerate(self._classes)}
+                for group, chosen in groups.items():
+                    found |= {(n, group): v for n, v in detection.summarise(precision, chosen).items()}
+            for group, froc in curves.items():
+                sensitivity = froc.sensitivities(weights)
+                found["froc_cpm", group] = sensitivity.mean(axis=1)
+                found["sensitivity_at_1_fp", group] = sensitivity[:, ONE_FALSE]
+            hit, false, missed = (weights @ counts).T
+            with np.errstate(invalid="ignore"):
+                found["sensitivity", "all"] = hit / (hit + missed)
+                found["ppv", "all"] = hit / (hit + false)
+                found["f1", "all"] = 2 * hit / (2 * hit + false + missed)
+            return np.stack([found[entry] for entry in entries], axis=1)
+
+        return values
+
+    def counts(self) -> Floats:
+        """Return found, false and missed boxes of each image at the threshold and IoU 0.5, `(images, 3)`."""
+        if np.isnan(self._at):
+            return np.full((len(self._rows), 3), np.nan)
+        return _counts(self._matches, self._at)
+
+    def remark(self, name: str, value: float) -> str:
+        """Return why a value is undefined; empty where it is not."""
+        if not np.isnan(value):
+            return ""
+        if name in COUNT_NAMES and np.isnan(self._at):
+            return "no score threshold could be fixed on validation predictions"
+        return "no such box in the truth"
+
+    def curves(self) -> dict[str, Any]:
+        """Return curves and tables for the report as plain lists.
+
+        `pr`: per class recall and precision at IoU 0.5; `froc`: for all classes together and each class the false
+        detections per image, the sensitivity, and the sensitivity at 1/8..8 false detections per image; `counts`: truth
+        boxes and detections per class; `worst`: images with most errors at the threshold, with
+        their boxes, detections best score first.
+        """
+        pr, froc, counts = {}, {}, {}
+        for label, name in enumerate(("all", *self._classes), start=-1):
+            cases = self._cases if label < 0 else of_class(self._cases, label)
+            curve = Froc(cases)
+            false, sensitivity = curve.curve()
+            froc[name] = {
+                "false_per_image": false.tolist(),
+                "sensitivity": sensitivity.tolist(),
+                "at": FALSE_PER_IMAGE.tolist(),
+                "sensitivity_at": curve.sensitivities().tolist(),
+            }
+            if label >= 0:
+                recall, precision = detection.precision_recall(self._matches[label], AT_50)
+                pr[name] = {"recall": recall.tolist(), "precision": precision.tolist()}
+                counts[name] = {"truth": int((~cases.truth_ignore).sum()), "detections": len(cases.boxes)}
+        return {"pr": pr, "froc": froc, "counts": counts, **self._worst()}
+
+    def _worst(self) -> dict[str, Any]:
+        at = USUAL_THRESHOLD if np.isnan(self._at) else self._at
+        counts = _counts(self._matches, at).astype(int)
+        order = np.argsort(-(counts[:, 1] + counts[:, 2]), kind="stable")[:WORST]
+        worst = []
+        for row in order:
+            line, own = self._rows.iloc[row], self._cases.truth_image == row
+            shown = np.flatnonzero((self._cases.image == row) & (self._cases.score >= at))
+            shown = shown[np.argsort(-self._cases.score[shown], kind="stable")]
+            worst.append(
+                {
+                    **{name: line[name] for name in ("case_id", "patient_id", "site", "fold") if name in line},
+                    **dict(zip(("found", "false", "missed"), counts[row].tolist(), strict=True)),
+                    "truth_boxes": self._cases.truth_boxes[own].tolist(),
+                    "truth_labels": self._cases.truth_label[own].tolist(),
+                    "truth_ignore": self._cases.truth_ignore[own].tolist(),
+                    "boxes": self._cases.boxes[shown].tolist(),
+                    "labels": self._cases.label[shown].tolist(),
+                    "scores": self._cases.score[shown].tolist(),
+                }
+            )
+        return {"worst": worst, "worst_threshold": float(at)}
+
+
+def _counts(matches: Sequence[detection.ClassMatches], at: float) -> Floats:
+    n_images = len(matches[0].truth_count)
+    result = np.zeros((n_images, 3))
+    for item in matches:
+        shown, outcome = item.score >= at, item.outcome[AT_50]
+        for column, kind in enumerate((FOUND, FALSE)):
+            result[:, column] += np.bincount(item.image[shown & (outcome == kind)], minlength=n_images)
+        result[:, 2] += item.truth_count
+    result[:, 2] -= result[:, 0]
+    return result
+
+
+def choose_threshold(validation: pd.DataFrame, n_classes: int, rule: OperatingPoint) -> Threshold:
+    """Fix the score from which a detection is shown: that of the recipe, or the one of the largest F1 on validation.
+
+    F1 is counted over all classes at IoU 0.5. Of equally good thresholds the highest is taken; NaN without validation
+    predictions or without truth in them.
+    """
+    if rule.threshold is not None:
+        return Threshold(rule.threshold, f"fixed beforehand at {rule.threshold:g}")
+    words = "largest F1 over all classes at IoU 0.5 on validation"
+    undefined = Threshold(float("nan"), words, note="undefined: no validation predictions")
+    if not len(validation):
+        return undefined
+    matches = detection.match(cases_of(validation, n_classes))
+    truth = sum(int(item.truth_count.sum()) for item in matches)
+    score = np.concatenate([item.score for item in matches])
+    outcome = np.concatenate([item.outcome[AT_50] for item in matches])
+    order = np.argsort(-score, kind="stable")
+    ends = np.append(score[order][1:] != score[order][:-1], True)[: len(score)]
+    found, seen = (
+        np.cumsum((outcome[order] != kind) if kind < 0 else outcome[order] == kind)[ends] for kind in (FOUND, -1)
+    )
+    if not truth or not len(found):
+        return undefined
+    f1 = 2 * found / (seen + truth)
+    return Threshold(float(score[order][ends][np.argmax(f1)]), words)

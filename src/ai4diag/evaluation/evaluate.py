@@ -1,0 +1,255 @@
+"""From a table of predictions to estimates with intervals. Needs no model, and scores anybody's predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ai4diag.config.recipe import Evaluate
+from ai4diag.errors import ConfigError, DataError, did_you_mean
+from ai4diag.evaluation.binary_scores import BinaryScores, choose_thresholds
+from ai4diag.evaluation.bootstrap import FEW_UNITS, Statistic, intervals
+from ai4diag.evaluation.classification import Threshold
+from ai4diag.evaluation.detection_scores import DetectionScores, choose_threshold
+from ai4diag.evaluation.predictions import check
+from ai4diag.types import Estimate
+
+MOST_VALUES = 12
+"""A numeric attribute with more distinct values is cut into four bands at its quartiles."""
+Entries = Sequence[tuple[str, str]]
+
+
+class Scores(Protocol):
+    """Some cases, ready to be weighted: what `BinaryScores` and `DetectionScores` have in common."""
+
+    entries: tuple[tuple[str, str], ...]
+    """Name and subgroup of everything that can be estimated."""
+    presence: npt.NDArray[np.bool_]
+    """Which classes each case shows, `(cases, classes)`."""
+
+    def statistic(self, entries: Entries) -> Statistic:
+        """Return the function from weights `(B, cases)` to values `(B, len(entries))`."""
+
+    def remark(self, name: str, value: float) -> str:
+        """Return why a value is undefined or would mislead."""
+
+    def curves(self) -> dict[str, Any]:
+        """Return curves and tables for the report."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the predictions say.
+
+    Attributes:
+        task: `tabular` or `detection`.
+        classes: class names.
+        primary: name of the headline estimate.
+        estimates: the headline first, then those of the test part, subgroups, validation, contrast.
+        operating_point: threshold and rule; its value is NaN when it could not be fixed.
+        curves: plain lists for the report (see `BinaryScores.curves`, `DetectionScores.curves`) and `parts`, the number
+            of cases and patients per part and site.
+        notes: what to mind when reading the estimates.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    primary: str
+    estimates: list[Estimate]
+    operating_point: Threshold
+    curves: dict[str, Any] = field(repr=False)
+    notes: list[str] = field(default_factory=list)
+
+
+def evaluate(predictions: pd.DataFrame, *, task: str, classes: Sequence[str], plan: Evaluate) -> Evaluation:
+    """Estimate everything that the plan asks for.
+
+    Test lines of several folds are pooled, scores as they are; decisions use each fold's own threshold.
+
+    Args:
+        predictions: see `ai4diag.evaluation.predictions`.
+        task: `tabular` or `detection`.
+        classes: class names; for tabular the negative class first.
+        plan: the recipe's `evaluate` block.
+
+    Raises:
+        DataError: a column is missing or malformed, or there are no test lines.
+        ConfigError: the plan names an estimate, unit or subgroup that does not exist.
+    """
+    check(predictions, task)
+    _known_column(predictions, plan.interval.unit, "interval.unit")
+    parts = {name: predictions[predictions["part"] == name] for name in ("test", "validation", "contrast")}
+    test = parts["test"]
+    if not len(test):
+        raise DataError("The predictions have no lines of the test part.", "Estimates rest on the test part alone.")
+    point = _operating_point(parts["validation"], test, task, len(classes), plan)
+
+    def scores_of(rows: pd.DataFrame) -> Scores:
+        kind = BinaryScores if task == "tabular" else DetectionScores
+        return kind(rows, classes, point)
+
+    whole = scores_of(test)
+    headline = (plan.primary, "all")
+    if headline not in whole.entries:
+        known = dict.fromkeys(name for name, group in whole.entries if group == "all")
+        raise ConfigError(
+            f"evaluate.primary: there is no estimate '{plan.primary}'. {did_you_mean(plan.primary, known)}"
+        )
+    entries = [headline, *(entry for entry in whole.entries if entry != headline)]
+    estimates, stratified = _estimates(whole, entries, test, plan, "test")
+    for attribute in plan.subgroups:
+        estimates += _subgroup_estimates(test, attribute, scores_of, whole, plan)
+    for part in ("validation", "contrast"):
+        if len(parts[part]):
+            estimates += _estimates(scores_of(parts[part]), [headline], parts[part], plan, part)[0]
+    return Evaluation(
+        task=task,
+        classes=tuple(classes),
+        primary=plan.primary,
+        estimates=estimates,
+        operating_point=point,
+        curves={**whole.curves(), "parts": _part_counts(predictions, plan.interval.unit)},
+        notes=_notes(estimates[0], test, scores_of, point, stratified, predictions, plan),
+    )
+
+
+def _operating_point(
+    validation: pd.DataFrame, test: pd.DataFrame, task: str, n_classes: int, plan: Evaluate
+) -> Threshold:
+    if task == "tabular":
+        return choose_thresholds(validation, sorted(test["fold"].unique()), plan.operating_point)
+    return choose_threshold(validation, n_classes, plan.operating_point)
+
+
+def _estimates(
+    scores: Scores, entries: Entries, rows: pd.DataFrame, plan: Evaluate, part: str, subgroup: str | None = None
+) -> tuple[list[Estimate], str]:
+    """Estimate entries on rows; return them and how the bootstrap was stratified."""
+    unit = rows[plan.interval.unit].to_numpy()
+    found = intervals(scores.statistic(entries), unit, plan.interval, scores.presence)
+    result = []
+    for s, (name, group) in enumerate(entries):
+        value = float(found.value[s])
+        note = "; ".join(text for text in (found.notes[s], scores.remark(name, value)) if text)
+        limits = float(found.low[s]), float(found.high[s])
+        result.append(Estimate(name, value, *limits, len(rows), found.n_units, part, subgroup or group, note))
+    return result, found.stratified
+
+
+def _subgroup_estimates(
+    test: pd.DataFrame, attribute: str, scores_of: Callable[[pd.DataFrame], Scores], whole: Scores, plan: Evaluate
+) -> list[Estimate]:
+    """Estimate every value of an attribute, and how far the headline differs from that of all other cases."""
+    _known_column(test, attribute, "subgroups")
+    entries = [entry for entry in whole.entries if entry[1] == "all"]
+    entries.sort(key=lambda entry: entry[0] != plan.primary)
+    unit = test[plan.interval.unit]
+    result = []
+    for label, inside in _groups(test[attribute]):
+        subgroup, rows = f"{attribute}={label}", test[inside]
+        n_units = int(unit[inside].nunique())
+        if n_units < plan.minimum_n:
+            note = f"masked: fewer than {plan.minimum_n} patients"
+            nothing = (np.nan, np.nan, np.nan, len(rows), n_units, "test", subgroup, note)
+            result += [Estimate(name, *nothing) for name, _ in entries]
+            continue
+        result += _estimates(scores_of(rows), entries, rows, plan, "test", subgroup)[0]
+        if unit[~inside].nunique() >= plan.minimum_n:
+            result.append(_difference(whole, inside, test, plan, subgroup))
+    return result
+
+
+def _difference(
+    whole: Scores, inside: npt.NDArray[np.bool_], test: pd.DataFrame, plan: Evaluate, subgroup: str
+) -> Estimate:
+    """Estimate headline of the subgroup minus headline of the rest; patients are drawn once for both."""
+    statistic = whole.statistic([(plan.primary, "all")])
+    presence = np.hstack([whole.presence & inside[:, None], whole.presence & ~inside[:, None]])
+    found = intervals(
+        lambda weights: statistic(weights * inside) - statistic(weights * ~inside),
+        test[plan.interval.unit].to_numpy(),
+        plan.interval,
+        presence,
+    )
+    value, low, high = (float(values[0]) for values in (found.value, found.low, found.high))
+    note = "; ".join(text for text in ("minus that of all other cases", found.notes[0]) if text)
+    return Estimate(f"{plan.primary}_difference", value, low, high, len(test), found.n_units, "test", subgroup, note)
+
+
+def _groups(values: pd.Series[Any]) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """Yield each value of an attribute and the rows that have it; bands of a number, `missing` last."""
+    labels = values.astype(object)
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_VALUES:
+        labels = pd.qcut(values, 4, duplicates="drop", precision=1).astype(object)
+    missing = labels.isna().to_numpy()
+    for label in sorted(labels[~missing].unique()):
+        yield str(label), np.asarray(labels == label) & ~missing
+    if missing.any():
+        yield "missing", missing
+
+
+def _known_column(table: pd.DataFrame, name: str, where: str) -> None:
+    if name not in table:
+        raise ConfigError(
+            f"evaluate.{where}: the predictions have no column '{name}'. {did_you_mean(name, map(str, table.columns))}"
+        )
+
+
+def _part_counts(predictions: pd.DataFrame, unit: str) -> list[dict[str, Any]]:
+    table = predictions.assign(site=predictions.get("site", ""))
+    return [
+        {"part": part, "site": site, "cases": int(rows["case_id"].nunique()), "patients": int(rows[unit].nunique())}
+        for (part, site), rows in table.groupby(["part", "site"], sort=True, dropna=False)
+    ]
+
+
+def _notes(
+    headline: Estimate,
+    test: pd.DataFrame,
+    scores_of: Callable[[pd.DataFrame], Scores],
+    point: Threshold,
+    stratified: str,
+    predictions: pd.DataFrame,
+    plan: Evaluate,
+) -> list[str]:
+    interval = plan.interval
+    notes = [
+        f"Intervals: {interval.level:.0%} {interval.method} bootstrap of {headline.n_patients} units of "
+        f"{interval.unit}, {interval.resamples} resamples, seed {interval.seed}"
+        f"{', ' + stratified if stratified else ''}."
+    ]
+    if headline.n_patients < FEW_UNITS:
+        notes.append(f"Only {headline.n_patients} patients: such intervals tend to be too narrow.")
+    if headline.note:
+        notes.append(f"{headline.name}: {headline.note}.")
+    if point.note:
+        notes.append(f"Operating point: {point.note}.")
+    folds = sorted(test["fold"].unique())
+    if len(folds) > 1:
+        each = [_point_value(scores_of(test[test["fold"] == fold]), plan.primary) for fold in folds]
+        notes.append(
+            f"{len(folds)} folds are pooled, scores as they are. {plan.primary} per fold: "
+            f"{', '.join(f'{value:.3f}' for value in each)}; mean {np.mean(each):.3f}."
+        )
+    shared = _shared_units(predictions, interval.unit)
+    if shared:
+        notes.append(f"{shared} units of {interval.unit} are in validation and test of the same fold: a leak.")
+    return notes
+
+
+def _point_value(scores: Scores, name: str) -> float:
+    return float(scores.statistic([(name, "all")])(np.ones((1, len(scores.presence))))[0, 0])
+
+
+def _shared_units(predictions: pd.DataFrame, unit: str) -> int:
+    pairs = {
+        part: set(zip(rows["fold"], rows[unit], strict=True))
+        for part, rows in predictions.groupby("part")
+        if part != "contrast"
+    }
+    return len(pairs.get("test", set()) & pairs.get("validation", set()))

@@ -1,0 +1,136 @@
+"""Tables of predictions: written by `train`, read by `evaluate`, or handed in by somebody else.
+
+One line per case and fold. Every task: case_id, patient_id, site, attributes, fold, part (`validation`, `test` or
+`contrast`). Tabular: truth (0 or 1) and score (of the positive class). Detection: size_0, size_1; truth_boxes,
+truth_labels, truth_ignore, boxes, labels, scores, one list per line, boxes flattened, in pixels of the original image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ai4diag.errors import ConfigError, DataError, did_you_mean
+from ai4diag.files import atomic_path
+
+KEY = b"ai4diag"
+EVERY_TASK = ("case_id", "patient_id", "fold", "part")
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "tabular": ("truth", "score"),
+    "detection": ("truth_boxes", "truth_labels", "truth_ignore", "boxes", "labels", "scores"),
+}
+PREDICTED_PARTS = ("validation", "test", "contrast")
+OPTIONAL: dict[str, Any] = {"site": "", "fold": 0, "part": "test"}
+"""What a foreign table may leave out, and what stands for it."""
+
+
+def write_predictions(path: Path, table: pd.DataFrame, facts: Mapping[str, Any]) -> None:
+    """Write predictions as Parquet, atomically.
+
+    Args:
+        path: the file.
+        table: one line per case and fold, see above.
+        facts: at least `task` and `classes`; kept in the file's own metadata.
+
+    Raises:
+        DataError: a column is missing or malformed.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    check(table, facts["task"])
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    content = content.replace_schema_metadata(
+        {**(content.schema.metadata or {}), KEY: json.dumps(dict(facts)).encode("utf-8")}
+    )
+    with atomic_path(path) as temporary:
+        pq.write_table(content, temporary)
+
+
+def read_predictions(path: Path, task: str | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read predictions from Parquet or CSV, and what is known about them.
+
+    A table that `write_predictions` did not write may lack site, fold and part: all its cases are then one test part.
+
+    Args:
+        path: a `.csv` file, else Parquet. Detections only fit into Parquet.
+        task: the task, for a table that does not say so itself.
+
+    Raises:
+        DataError: the file is missing, is no such table, or a column is missing or malformed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} does not exist.")
+    table, facts = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
+    task = task or facts.get("task")
+    if task is None:
+        raise DataError(f"{path} does not say which task its predictions are of.", "Name it in the plan.")
+    if KEY.decode() not in facts:
+        table = table.assign(**{name: value for name, value in OPTIONAL.items() if name not in table})
+    facts.pop(KEY.decode(), None)
+    check(table, task, str(path))
+    return table, facts
+
+
+def check(table: pd.DataFrame, task: str, where: str = "The table of predictions") -> None:
+    """Refuse a table that is not one of predictions.
+
+    Raises:
+        ConfigError: no such task.
+        DataError: a column is missing, or holds what it must not; the column and the first line are named.
+    """
+    if task not in COLUMNS:
+        raise ConfigError(f"There is no task '{task}'. {did_you_mean(task, COLUMNS)}")
+    for name in EVERY_TASK + COLUMNS[task]:
+        if name not in table:
+            raise DataError(f"{where} has no column '{name}'.", f"It has: {', '.join(map(str, table.columns))}.")
+    if not len(table):
+        raise DataError(f"{where} has no lines.")
+    for name in EVERY_TASK:
+        _refuse(table[name].isna(), table, name, "a value", where)
+    _refuse(~table["part"].isin(PREDICTED_PARTS), table, "part", f"one of {', '.join(PREDICTED_PARTS)}", where)
+    double = table.duplicated(["case_id", "fold", "part"])
+    _refuse(double, table, "case_id", "each case once in a fold and part", where)
+    if task == "tabular":
+        _refuse(~table["truth"].isin([0, 1]), table, "truth", "0 or 1", where)
+        score = pd.to_numeric(table["score"], errors="coerce")
+        _refuse(~np.isfinite(score.to_numpy(np.float64)), table, "score", "a finite number", where)
+        if table["score"].dtype.kind not in "fiu":
+            raise DataError(f"{where}: column 'score' is text.", "Write numbers with a decimal point.")
+
+
+def _refuse(wrong: Any, table: pd.DataFrame, name: str, expected: str, where: str) -> None:
+    rows = np.flatnonzero(np.asarray(wrong))
+    if len(rows):
+        more = f" ({len(rows) - 1} more)" if len(rows) > 1 else ""
+        found = table[name].iloc[rows[0]]
+        raise DataError(f"{where}: column '{name}', line {rows[0] + 1}: found {found!r}; expected {expected}{more}.")
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    try:
+        table = pd.read_csv(
+            path, encoding="utf-8-sig", dtype={"case_id": str, "patient_id": str, "site": str}, skipinitialspace=True
+        )
+    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise DataError(f"{path} is not a table of comma-separated values: {error}.") from None
+    return table, {}
+
+
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        content = pq.read_table(path)
+        raw = (content.schema.metadata or {}).get(KEY)
+        facts: dict[str, Any] = {**json.loads(raw), KEY.decode(): True} if raw else {}
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {error}.", "Make it again with `train`.") from None
+    return content.to_pandas(), facts
