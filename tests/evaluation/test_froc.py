@@ -46,7 +46,8 @@ def test_sensitivities_equal_counting_at_every_threshold(options):
     for seed in range(3):
         images = random_images(seed, **options)
         froc = Froc(DetectionCases.from_lists(*images, n_classes=3))
-        np.testing.assert_allclose(froc.sensitivities(), counted(images, 3), atol=1e-12)
+        for compiled in (False, True):
+            np.testing.assert_allclose(froc.sensitivities(compiled=compiled), counted(images, 3), atol=1e-12)
 
 
 def test_everything_found_with_one_lesion_at_the_lowest_score():
@@ -60,6 +61,7 @@ def test_everything_found_with_one_lesion_at_the_lowest_score():
     assert Froc(cases).sensitivities().tolist() == [0.5, 0.5, 1, 1, 1, 1, 1]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(
     ("boxes", "scores", "expected"),
     [
@@ -69,9 +71,9 @@ def test_everything_found_with_one_lesion_at_the_lowest_score():
         (BOX + BOX + BOX, [0.9, 0.8, 0.7], 1.0),  # further hits of the same lesion are not false
     ],
 )
-def test_degenerate_cases(boxes, scores, expected):
+def test_degenerate_cases(boxes, scores, expected, compiled):
     cases = DetectionCases.from_lists([BOX], [[0]], None, [boxes], [[0] * len(scores)], [scores], n_classes=1)
-    assert Froc(cases).sensitivities().tolist() == [expected] * 7
+    assert Froc(cases).sensitivities(compiled=compiled).tolist() == [expected] * 7
 
 
 def test_a_tie_of_a_hit_and_a_false_detection_is_one_step():
@@ -84,7 +86,8 @@ def test_a_tie_of_a_hit_and_a_false_detection_is_one_step():
 
 def test_no_lesion_is_undefined_even_with_detections():
     cases = DetectionCases.from_lists([[]], [[]], None, [BOX], [[0]], [[0.5]], n_classes=1)
-    assert np.isnan(Froc(cases).sensitivities()).all()
+    assert np.isnan(Froc(cases).sensitivities(compiled=False)).all()
+    assert np.isnan(Froc(cases).sensitivities(compiled=True)).all()
     ignored = DetectionCases.from_lists([BOX], [[0]], [[True]], [BOX], [[0]], [[0.5]], n_classes=1)
     assert np.isnan(Froc(ignored).sensitivities()).all()
 
@@ -102,6 +105,9 @@ def test_weights_equal_replication_of_images():
     images = random_images(4, ignore=0.2, ties=True)
     froc = Froc(DetectionCases.from_lists(*images, n_classes=3))
     weights = rng.multinomial(12, np.full(12, 1 / 12), size=10)
+    np.testing.assert_allclose(
+        froc.sensitivities(weights, compiled=True), froc.sensitivities(weights, compiled=False), atol=1e-12
+    )
     for row, values in zip(weights, froc.sensitivities(weights), strict=True):
         drawn = np.repeat(np.arange(12), row)
         copied = [[column[i] for i in drawn] for column in images]

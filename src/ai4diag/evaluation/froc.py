@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ai4diag.evaluation.boxes import iou_matrix
-from ai4diag.evaluation.detection import DetectionCases
+from ai4diag.evaluation.detection import WORTH_COMPILING, DetectionCases
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -73,12 +73,32 @@ class Froc:
             false = np.hstack([start, alarms]) / draws.sum(axis=-1).reshape(-1, 1)
         return (false[0], sensitivity[0]) if draws.ndim == 1 else (false, sensitivity)
 
-    def sensitivities(self, weights: npt.ArrayLike | None = None, at: Floats = FALSE_PER_IMAGE) -> Floats:
+    def sensitivities(
+        self, weights: npt.ArrayLike | None = None, at: Floats = FALSE_PER_IMAGE, *, compiled: bool | None = None
+    ) -> Floats:
         """Return the sensitivity at each number of false detections per image: `(len(at),)` or `(B, len(at))`.
 
         The mean over the seven of `FALSE_PER_IMAGE` is the CPM of LUNA16. NaN without lesions.
+
+        Args:
+            weights: how often each image counts, `(n_images,)` or `(B, n_images)`; None counts each once.
+            at: rising.
+            compiled: True or False to force numba or numpy, which agree to 1e-12; None chooses by size.
         """
-        false, sensitivity = (np.atleast_2d(values) for values in self.curve(weights))
+        draws = np.ones(len(self._lesions)) if weights is None else np.ascontiguousarray(weights, np.float64)
+        if compiled is None:
+            compiled = draws.size // max(len(self._lesions), 1) * len(self._image) > WORTH_COMPILING
+        if compiled:
+            from ai4diag.evaluation import kernels
+
+            rows = np.atleast_2d(draws)
+            result: Floats = kernels.froc(rows, self._image, self._found, self._ends, self._lesions, at)
+        else:
+            result = self._sensitivities(np.atleast_2d(draws), at)
+        return result[0] if draws.ndim == 1 else result
+
+    def _sensitivities(self, draws: Floats, at: Floats) -> Floats:
+        false, sensitivity = self.curve(draws)
         rows = np.arange(len(false))
         result = np.empty((len(false), len(at)))
         for column, limit in enumerate(at):
@@ -88,7 +108,7 @@ class Froc:
             share = np.divide(limit - false[rows, last], width, out=np.zeros(len(rows)), where=width > 0)
             rise = sensitivity[rows, after] - sensitivity[rows, last]
             result[:, column] = sensitivity[rows, last] + share * rise
-        return result[0] if weights is None or np.ndim(weights) == 1 else result
+        return result
 
 
 def _hits(cases: DetectionCases, own: Ints, its: Ints, iou: float) -> tuple[Floats, Floats]:

@@ -231,3 +231,43 @@ def recalibration(weights, truth, logit, start, slope_free, steps):  # type: ign
                 result[b, 0], result[b, 1] = intercept, slope
                 break
     return result
+
+
+@njit(cache=True)
+def froc(weights, image, found, ends, lesions, limits):  # type: ignore[no-untyped-def]
+    """Compiled `froc.Froc._sensitivities`: one walk down the scores per row of weights.
+
+    Args:
+        weights: float64 `(B, images)`.
+        image, found, ends: `(n,)` by falling score; found is 1 for a lesion and 0 for a false detection.
+        lesions: int64 `(images,)`.
+        limits: float64 `(L,)`, false detections per image, rising.
+
+    Returns:
+        float64 `(B, L)`, NaN where no lesion has weight.
+    """
+    result = np.full((len(weights), len(limits)), np.nan)
+    for b in range(len(weights)):
+        images, total = 0.0, 0.0
+        for i in range(len(lesions)):
+            images += weights[b, i]
+            total += weights[b, i] * lesions[i]
+        if total == 0:
+            continue
+        hits, alarms, last_false, last_found, at = 0.0, 0.0, 0.0, 0.0, 0
+        for i in range(len(image)):
+            weight = weights[b, image[i]]
+            hits += weight * found[i]
+            alarms += weight * (1 - found[i])
+            if not ends[i]:
+                continue
+            false, sensitivity = alarms / images, hits / total
+            while at < len(limits) and limits[at] < false:
+                share = (limits[at] - last_false) / (false - last_false)
+                result[b, at] = last_found + share * (sensitivity - last_found)
+                at += 1
+            if at == len(limits):
+                break
+            last_false, last_found = false, sensitivity
+        result[b, at:] = last_found
+    return result
