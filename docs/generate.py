@@ -1,7 +1,11 @@
-"""Write the reference pages that are made from the code: `python docs/generate.py`. A test keeps them true."""
+"""Write what is made from the code: reference pages, and the headlines in README.md. `python docs/generate.py`.
+
+A test compares.
+"""
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -16,8 +20,11 @@ from ai4diag.cli import cli
 from ai4diag.config.base import Settings
 from ai4diag.config.card import Card
 from ai4diag.config.recipe import DetectionRecipe, TabularRecipe
+from ai4diag.files import read_json
+from ai4diag.types import Estimate
 
-FOLDER = Path(__file__).parent / "reference"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "reference"
 
 
 def commands() -> str:
@@ -42,6 +49,17 @@ def cards() -> str:
     """Return the page of all settings of a dataset card."""
     head = "# Dataset cards\n\nMade from `src/ai4diag/config/card.py` by `python docs/generate.py`.\n"
     return head + "".join(_tables([Card]))
+
+
+def readme(text: str) -> str:
+    """Return README.md with the headline of every pipeline's estimates.json as the last cell of its line."""
+
+    def line(found: re.Match[str]) -> str:
+        path = ROOT / "pipelines" / found["name"] / "out" / "estimates.json"
+        headline = str(Estimate.from_dict(read_json(path)[0])) if path.is_file() else ""
+        return f"{found['start']}| {headline} |".replace("|  |", "| |")
+
+    return re.sub(r"^(?P<start>\| \[`(?P<name>[\w-]+)`\].*)\|[^|\n]*\|$", line, text, flags=re.MULTILINE)
 
 
 PAGES = {"commands.md": commands, "pipeline.md": recipe, "cards.md": cards}
@@ -115,3 +133,5 @@ def _default(field: FieldInfo) -> str:
 if __name__ == "__main__":
     for page, make in PAGES.items():
         (FOLDER / page).write_text(make(), encoding="utf-8")
+    start = ROOT / "README.md"
+    start.write_text(readme(start.read_text(encoding="utf-8")), encoding="utf-8")
