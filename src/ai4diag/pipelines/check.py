@@ -155,7 +155,7 @@ class _Trial:
 
     def same_seed_same_numbers(self) -> str:
         other, history = self._fit()
-        _expect(history == self.history, "two trainings with the same seed had different losses.")
+        _expect(str(history) == str(self.history), "two trainings with the same seed had different losses.")
         _assert_same(self._predict(self.learner), self._predict(other), "two trainings with the same seed")
         return "two trainings agree to the bit"
 

@@ -26,6 +26,9 @@ from ai4diag.training.device import choose_device, choose_precision
 CHECKPOINT_SECONDS = 10.0
 """A kill loses at most this much work, or one epoch if that is longer."""
 
+SMALL = 20_000
+"""Networks with fewer parameters are trained on one thread: handing the work out costs more than doing it."""
+
 
 def fit(
     learner: Learner,
@@ -120,6 +123,7 @@ class _Loop:
         self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.steps_per_epoch = math.ceil(len(rows) / settings.batch_size)
+        self.parameters = sum(p.numel() for p in weights)
         self.epoch = 0
         self.finished = False
         self.history: list[dict[str, Any]] = []
@@ -136,12 +140,24 @@ class _Loop:
                 "epochs": self.settings.epochs,
                 "epoch": self.epoch,
                 "cases": len(self.rows),
-                "parameters": sum(p.numel() for p in self.learner.network.parameters()),
+                "parameters": self.parameters,
                 "device": str(self.device),
                 "precision": str(self.precision).removeprefix("torch."),
             },
         )
-        begin = saved = time.perf_counter()
+        begin = time.perf_counter()
+        with _threads(1 if self.parameters < SMALL else torch.get_num_threads()):
+            self._train(checkpoint, fingerprint, checkpoint_seconds)
+        self._keep()
+        self.notify(
+            "finished",
+            {"epochs": self.epoch, "best_epoch": self.best_epoch, "seconds": time.perf_counter() - begin},
+        )
+        return self.history
+
+    def _train(self, checkpoint: Path | None, fingerprint: str, checkpoint_seconds: float) -> None:
+        """Run epochs until the last one, or until validation has not improved for long enough."""
+        saved = time.perf_counter()
         while not self.finished:
             start = time.perf_counter()
             losses = self._epoch()
@@ -157,12 +173,6 @@ class _Loop:
             if checkpoint is not None and due:
                 self._save(checkpoint, fingerprint)
                 saved = time.perf_counter()
-        self._keep()
-        self.notify(
-            "finished",
-            {"epochs": self.epoch, "best_epoch": self.best_epoch, "seconds": time.perf_counter() - begin},
-        )
-        return self.history
 
     def _epoch(self) -> dict[str, float]:
         """One pass over the training rows in nearly equal batches; returns the mean of each loss."""
@@ -299,6 +309,17 @@ def _recording(history: list[dict[str, Any]], notify: Notify) -> Notify:
         notify(name, fields)
 
     return observed
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Compute with so many threads; the number found before is restored."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
