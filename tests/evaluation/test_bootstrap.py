@@ -111,10 +111,22 @@ def test_few_patients_are_named():
 
 
 @pytest.mark.parametrize("method", ["percentile", "bca"])
-def test_resamples_that_all_agree_are_named(method):
+def test_resamples_that_all_agree_give_no_interval(method):
     found = intervals(mean_of(np.ones(60)), np.arange(60), Interval(resamples=100, method=method))
-    assert (found.low[0], found.high[0]) == (1, 1)
-    assert "says nothing" in found.notes[0]
+    assert found.value[0] == 1
+    assert np.isnan([found.low[0], found.high[0]]).all()
+    assert found.notes == ("no interval: all resamples agree",)
+
+
+def test_a_biased_statistic_has_no_bca_interval():
+    def smallest(weights):
+        return np.where(weights > 0, np.arange(60.0), np.inf).min(axis=1)[:, None]
+
+    found = intervals(lambda weights: smallest(weights) + 1 - (weights == 1).all(axis=1)[:, None], np.arange(60),
+                      Interval(resamples=100, method="bca"))  # fmt: skip
+    assert found.value[0] == 0
+    assert np.isnan(found.low[0])
+    assert "one side" in found.notes[0]
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():

@@ -25,6 +25,7 @@ FEW_UNITS = 50
 """Below this number of units an interval is too narrow more often than it says."""
 MOST_UNDEFINED = 0.1
 """Share of resamples that may be undefined before the interval is."""
+ROUNDING = 1e-12
 BLOCK = 4_000_000
 """Resamples x cases that are held at once: 32 MB of weights."""
 
@@ -61,8 +62,9 @@ def intervals(
         plan: level, number of resamples, seed, method (`percentile` or `bca`).
         presence: bool `(cases, classes)`, which classes a case shows; needed to stratify where a class would vanish.
 
-    The interval is NaN, and the note says why, with fewer than two units, when the value itself is undefined, or when
-    more than a tenth of the resamples are undefined.
+    The interval is NaN, and the note says why, with fewer than two units, when the value itself is undefined, when more
+    than a tenth of the resamples are undefined, and when all resamples agree (nothing found, everything right): the
+    bootstrap cannot tell how sure that is, and an interval of no width would pass every release gate.
     """
     _, codes = np.unique(np.asarray(unit), return_inverse=True)
     n_units = int(codes.max()) + 1 if len(codes) else 0
@@ -79,12 +81,16 @@ def intervals(
     notes = []
     for s in range(len(value)):
         usable = drawn[~np.isnan(drawn[:, s]), s]
-        notes.append(_note(float(value[s]), usable, int(undefined[s]), plan, n_units))
-        if not np.isnan(value[s]) and undefined[s] <= MOST_UNDEFINED * plan.resamples:
+        reason = _no_interval(float(value[s]), usable, int(undefined[s]), plan)
+        if not reason:
             tails = np.array([(1 - plan.level) / 2, (1 + plan.level) / 2])
             if left_out is not None:
                 tails = _bca_tails(tails, float(value[s]), usable, left_out[:, s])
-            limits[:, s] = np.quantile(usable, tails) if not np.isnan(tails).any() else np.nan
+            if np.isnan(tails).any():
+                reason = "no interval: every resample lies on one side of the value"
+            else:
+                limits[:, s] = np.quantile(usable, tails)
+        notes.append(reason or _caveat(int(undefined[s]), plan, n_units))
     return Intervals(value, limits[0], limits[1], undefined, tuple(notes), n_units, stratified)
 
 
@@ -93,16 +99,19 @@ def _of_cases(weights: Floats, codes: Ints) -> Floats:
     return weights if alone else weights[:, codes]
 
 
-def _note(value: float, usable: Floats, undefined: int, plan: Interval, n_units: int) -> str:
-    notes = []
+def _no_interval(value: float, usable: Floats, undefined: int, plan: Interval) -> str:
+    """Return why there is no interval; empty where there is one."""
     if np.isnan(value):
         return "undefined"
     if undefined > MOST_UNDEFINED * plan.resamples:
         return f"no interval: undefined in {undefined} of {plan.resamples} resamples"
-    if undefined:
-        notes.append(f"undefined in {undefined} of {plan.resamples} resamples")
-    if len(usable) and np.ptp(usable) == 0:
-        notes.append("all resamples agree, so the interval says nothing")
+    if np.ptp(usable) < ROUNDING:
+        return "no interval: all resamples agree"
+    return ""
+
+
+def _caveat(undefined: int, plan: Interval, n_units: int) -> str:
+    notes = [f"undefined in {undefined} of {plan.resamples} resamples"] if undefined else []
     if n_units < FEW_UNITS:
         notes.append(f"fewer than {FEW_UNITS} patients")
     return "; ".join(notes)

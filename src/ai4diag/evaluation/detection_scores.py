@@ -15,8 +15,10 @@ from ai4diag.evaluation.bootstrap import Statistic
 from ai4diag.evaluation.classification import Threshold
 from ai4diag.evaluation.detection import FALSE, FOUND, DetectionCases
 from ai4diag.evaluation.froc import FALSE_PER_IMAGE, Froc, of_class
+from ai4diag.evaluation.pairing import confusion
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 AP_NAMES = ("map_50", "map_50_95", "map_10")
 FROC_NAMES = ("froc_cpm", "sensitivity_at_1_fp")
 COUNT_NAMES = ("sensitivity", "ppv", "f1")
@@ -24,6 +26,7 @@ ONE_FALSE = int(np.flatnonzero(FALSE_PER_IMAGE == 1)[0])
 AT_50 = 1
 """Position of IoU 0.5 in `detection.IOUS`."""
 WORST = 12
+TYPICAL = 2
 USUAL_THRESHOLD = 0.5
 
 
@@ -111,8 +114,9 @@ class DetectionScores:
 
         `pr`: per class recall and precision at IoU 0.5; `froc`: for all classes together and each class the false
         detections per image, the sensitivity, and the sensitivity at 1/8..8 false detections per image; `counts`: truth
-        boxes and detections per class; `worst`: images with most errors at the threshold, with
-        their boxes, detections best score first.
+        boxes and detections per class; `worst` and `typical`: images with most, and with a
+        middling number of, errors at the threshold, with their boxes, detections best score first; `confusion`: boxes
+        by truth and answer at the threshold (see `pairing.confusion`).
         """
         pr, froc, counts = {}, {}, {}
         for label, name in enumerate(("all", *self._classes), start=-1):
@@ -129,30 +133,44 @@ class DetectionScores:
                 recall, precision = detection.precision_recall(self._matches[label], AT_50)
                 pr[name] = {"recall": recall.tolist(), "precision": precision.tolist()}
                 counts[name] = {"truth": int((~cases.truth_ignore).sum()), "detections": len(cases.boxes)}
-        return {"pr": pr, "froc": froc, "counts": counts, **self._worst()}
+        return {"pr": pr, "froc": froc, "counts": counts, **self._shown()}
 
-    def _worst(self) -> dict[str, Any]:
+    def _shown(self) -> dict[str, Any]:
+        """Return images to look at, and how often each class was taken for which, at the threshold."""
         at = USUAL_THRESHOLD if np.isnan(self._at) else self._at
         counts = _counts(self._matches, at).astype(int)
-        order = np.argsort(-(counts[:, 1] + counts[:, 2]), kind="stable")[:WORST]
-        worst = []
-        for row in order:
-            line, own = self._rows.iloc[row], self._cases.truth_image == row
-            shown = np.flatnonzero((self._cases.image == row) & (self._cases.score >= at))
-            shown = shown[np.argsort(-self._cases.score[shown], kind="stable")]
-            worst.append(
-                {
-                    **{name: line[name] for name in ("case_id", "patient_id", "site", "fold") if name in line},
-                    **dict(zip(("found", "false", "missed"), counts[row].tolist(), strict=True)),
-                    "truth_boxes": self._cases.truth_boxes[own].tolist(),
-                    "truth_labels": self._cases.truth_label[own].tolist(),
-                    "truth_ignore": self._cases.truth_ignore[own].tolist(),
-                    "boxes": self._cases.boxes[shown].tolist(),
-                    "labels": self._cases.label[shown].tolist(),
-                    "scores": self._cases.score[shown].tolist(),
-                }
-            )
-        return {"worst": worst, "worst_threshold": float(at)}
+        errors = counts[:, 1] + counts[:, 2]
+        order = np.argsort(-errors, kind="stable")
+        middling = np.argsort(np.abs(errors - np.median(errors)), kind="stable")
+        typical = middling[~np.isin(middling, order[:WORST])][:TYPICAL]
+        matrix = np.zeros((len(self._classes) + 1,) * 2, np.int64)
+        for row in range(len(self._rows)):
+            matrix += confusion(*self._image(row, at)[:-1], n_classes=len(self._classes))
+        return {
+            "worst": [self._line(row, at, counts[row]) for row in order[:WORST]],
+            "typical": [self._line(row, at, counts[row]) for row in typical],
+            "worst_threshold": float(at),
+            "confusion": matrix.tolist(),
+        }
+
+    def _image(self, row: int, at: float) -> tuple[Floats, Ints, npt.NDArray[np.bool_], Floats, Ints, Floats]:
+        """Return the truth (boxes, labels, ignore) of an image and its detections from the threshold on, best first."""
+        cases = self._cases
+        first, last = np.searchsorted(cases.truth_image, [row, row + 1])
+        start, end = np.searchsorted(cases.image, [row, row + 1])
+        shown = start + np.argsort(-cases.score[start:end], kind="stable")
+        shown = shown[cases.score[shown] >= at]
+        truth = cases.truth_boxes[first:last], cases.truth_label[first:last], cases.truth_ignore[first:last]
+        return *truth, cases.boxes[shown], cases.label[shown], cases.score[shown]
+
+    def _line(self, row: int, at: float, counts: Ints) -> dict[str, Any]:
+        line = self._rows.iloc[row]
+        names = ("truth_boxes", "truth_labels", "truth_ignore", "boxes", "labels", "scores")
+        return {
+            **{name: line[name] for name in ("case_id", "patient_id", "site", "fold") if name in line},
+            **dict(zip(("found", "false", "missed"), counts.tolist(), strict=True)),
+            **{name: values.tolist() for name, values in zip(names, self._image(row, at), strict=True)},
+        }
 
 
 def _counts(matches: Sequence[detection.ClassMatches], at: float) -> Floats:

@@ -187,10 +187,17 @@ def _groups(values: pd.Series[Any]) -> Iterator[tuple[str, npt.NDArray[np.bool_]
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_VALUES:
         labels = pd.qcut(values, 4, duplicates="drop", precision=1).astype(object)
     missing = labels.isna().to_numpy()
-    for label in sorted(labels[~missing].unique()):
+    for label in _in_order(labels[~missing].unique()):
         yield str(label), np.asarray(labels == label) & ~missing
     if missing.any():
         yield "missing", missing
+
+
+def _in_order(values: Any) -> list[Any]:
+    try:
+        return sorted(values)
+    except TypeError:  # numbers beside words
+        return sorted(values, key=str)
 
 
 def _known_column(table: pd.DataFrame, name: str, where: str) -> None:

@@ -6,7 +6,6 @@ a platelet; this is what the confusion matrix and the pictures of the report sho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,21 +85,23 @@ def _take(overlap: Floats, iou: float) -> list[tuple[int, int]]:
     return pairs
 
 
-def confusion_matrix(images: Iterable[tuple[Pairs, Ints, Ints]], n_classes: int) -> Ints:
-    """Return counts of truth (rows) by answer (columns), int64 `(n_classes + 1, n_classes + 1)`.
+def confusion(
+    truth: npt.ArrayLike,
+    truth_labels: Ints,
+    ignore: npt.NDArray[np.bool_],
+    boxes: npt.ArrayLike,
+    labels: Ints,
+    *,
+    n_classes: int,
+) -> Ints:
+    """Return the boxes of one image by truth (rows) and answer (columns), int64 `(n_classes + 1, n_classes + 1)`.
 
-    The last column counts missed truth, the last row false detections; their corner is 0.
-
-    Args:
-        images: for each image its pairs, the labels of its truth, and the labels of its detections.
-        n_classes: number of classes.
+    The last column counts missed truth, the last row false detections; their corner is 0. Arguments as for `pair`.
     """
+    pairs = pair(truth, truth_labels, ignore, boxes, labels)
     matrix = np.zeros((n_classes + 1, n_classes + 1), np.int64)
-    for pairs, truth_labels, labels in images:
-        for box, detection in pairs.found + pairs.confused:
-            matrix[truth_labels[box], labels[detection]] += 1
-        for box in pairs.missed:
-            matrix[truth_labels[box], n_classes] += 1
-        for detection in pairs.false:
-            matrix[n_classes, labels[detection]] += 1
+    for box, detection in pairs.found + pairs.confused:
+        matrix[truth_labels[box], labels[detection]] += 1
+    np.add.at(matrix, (truth_labels[list(pairs.missed)], n_classes), 1)
+    np.add.at(matrix, (n_classes, labels[list(pairs.false)]), 1)
     return matrix
