@@ -13,6 +13,8 @@ from tests.conftest import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 RUN = "<!-- run -->"
+FILE = r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$"
+"""A block that the commands of its page find as a file."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ def blocks() -> tuple[Block, ...]:
     return tuple(found)
 
 
+def files(page: Path) -> dict[str, str]:
+    """Return the files that a page shows, by name."""
+    return dict(re.findall(FILE, page.read_text(), re.DOTALL | re.MULTILINE))
+
+
 def _words(line: str) -> tuple[str, ...]:
     words = shlex.split(line)
     while words and re.fullmatch(r"[A-Z0-9_]+=.*", words[0]):
@@ -72,6 +79,11 @@ def tables(page: Path, heading: str = "") -> list[list[str]]:
     rules = {number for number, line in enumerate(lines) if re.fullmatch(r"\|[-|]+\|", line)}
     rows = [line for number, line in enumerate(lines) if line.startswith("|") and not {number, number + 1} & rules]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def python(page: Path) -> list[str]:
+    """Return the `python` blocks of a page."""
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
 def code(cell: str) -> list[str]:

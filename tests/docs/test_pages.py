@@ -12,7 +12,7 @@ import pytest
 
 from ai4diag.cli import cli
 from tests.conftest import ROOT
-from tests.docs.pages import PAGES, blocks
+from tests.docs.pages import PAGES, blocks, files
 
 OTHERS = {"make", "source", "git", "cd", "dvc", "pip", "sha256sum"}
 """Commands of others that pages show."""
@@ -63,6 +63,8 @@ def test_commands_exist(block):
 @pytest.mark.parametrize("block", [block for block in blocks() if block.runs], ids=str)
 def test_blocks_that_run_do_what_is_shown(block, make_workspace):
     root = make_workspace("breast-mass")
+    for name, content in files(block.page).items():
+        (root / name).write_text(content)
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     environment.pop("MLFLOW_TRACKING_URI", None)
     for words, lines in block.steps:
@@ -76,4 +78,4 @@ def test_blocks_that_run_do_what_is_shown(block, make_workspace):
 
 
 def test_there_are_blocks_that_run():
-    assert len([block for block in blocks() if block.runs]) >= 5
+    assert len([block for block in blocks() if block.runs]) >= 6

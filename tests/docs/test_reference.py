@@ -19,7 +19,7 @@ from ai4diag.pipelines.workspace import HOOKS, Workspace
 from ai4diag.tasks import TASKS
 from ai4diag.tracking import NoTracker
 from tests.conftest import ROOT
-from tests.docs.pages import code, generator, tables
+from tests.docs.pages import code, generator, python, tables
 
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -45,6 +45,14 @@ def test_hooks_are_those_of_the_tasks():
     assert set().union(*known.values()) == set(HOOKS)
     for hook in HOOKS:
         assert f"\n## {hook}\n" in page.read_text()
+
+
+def test_the_example_of_a_hook_does_what_it_says():
+    example = next(block for block in python(REFERENCE / "hooks.md") if "return" in block)
+    names = {}
+    exec(example, names)
+    table = pd.DataFrame({"case_id": ["a"], "weight_kg": [80.0], "height_m": [2.0]})
+    assert names["preprocess"](table).to_dict("list") == {"case_id": ["a"], "bmi": [20.0]}
 
 
 def estimates(task, table, classes, primary):
@@ -122,7 +130,7 @@ def test_events_are_those_that_are_told():
     assert set(documented) == told()
 
 
-def test_what_a_run_tells_and_writes_is_documented(make_workspace):
+def test_what_a_run_tells_and_writes_is_documented(make_workspace, monkeypatch):
     """One small pipeline, end to end; every event field, file, key and column that it makes is on its page."""
     small = ["train.epochs=3", "evaluate.interval.resamples=100", "evaluate.accept.auroc_low=0"]
     pipeline = Workspace(make_workspace("breast-mass")).pipeline("breast-mass", overrides=small)
@@ -149,6 +157,11 @@ def test_what_a_run_tells_and_writes_is_documented(make_workspace):
     assert set(pd.read_parquet(pipeline.out / "predictions.parquet").columns) <= set(named)
 
     page = REFERENCE / "bundle.md"
+    names = {"prepared": stages.open_prepared(pipeline), "rows": np.arange(5)}
+    monkeypatch.chdir(pipeline.out)
+    exec(python(page)[0], names)
+    assert names["metadata"]["name"] == "breast-mass"
+    assert len(names["table"]) == 5
     named = {word.rstrip("/") for row in tables(page) for word in code(row[0])}
     assert {path.name for path in bundle.iterdir()} <= named
     assert set(json.loads((bundle / "metadata.json").read_text())) <= named
