@@ -3,14 +3,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from tests.data.helpers import TOY_TABLE, sha256, toy_table, write_card, write_csv
 
 from ai4diag.data import embedded
 from ai4diag.data.catalogue import SUMS, Catalogue, get, state, verify
 from ai4diag.errors import ConfigError, DataError
+from tests.data.helpers import TOY_TABLE, sha256, toy_table, write_card, write_csv
 
 CARDS = Path(__file__).parents[2] / "datasets"
 MIRROR = os.environ.get("AI4DIAG_MIRROR", "")
@@ -87,8 +90,25 @@ def test_a_mirror_with_other_content_is_refused_and_the_folder_is_not_complete(t
 
 def test_without_any_source_the_error_says_so(tmp_path: Path) -> None:
     _, card = toy_table(tmp_path)
-    with pytest.raises(DataError, match="the card names no source.*AI4DIAG_MIRROR"):
+    with pytest.raises(DataError, match=r"the card names no source.*AI4DIAG_MIRROR"):
         get(card, tmp_path / "data")
+
+
+def test_a_mirror_may_be_an_address(tmp_path: Path) -> None:
+    raw, _ = toy_table(tmp_path)
+    (raw / "north.csv").rename(raw / "north 1.csv")
+    table = {**TOY_TABLE["table"], "files": [{"path": "north 1.csv"}, {"path": "south.csv"}]}
+    card = write_card(tmp_path / "cards", raw, **{**TOY_TABLE, "table": table})
+    (tmp_path / "mirror").mkdir()
+    raw.rename(tmp_path / "mirror" / "toy")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "mirror"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        folder = get(card, tmp_path / "data", f"http://127.0.0.1:{server.server_port}/")
+        server.shutdown()
+        thread.join()
+    verify(card, folder)
 
 
 def test_files_beside_the_card_come_from_there(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ai4diag.data.download import ATTEMPTS, fetch
-from ai4diag.errors import DataError
+from ai4diag.errors import DataError, MachineError
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -163,6 +163,12 @@ def test_a_later_source_serves_when_earlier_ones_fail(server: Server, tmp_path: 
     used = fetch([address(server, "wrong.bin"), str(good)], SHA256, tmp_path / "out" / "file.bin")
     assert used == str(good)
     assert (tmp_path / "out" / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_folder_that_cannot_be_made_is_a_machine_error(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where a folder should be", encoding="utf-8")
+    with pytest.raises(MachineError, match="Cannot write"):
+        fetch([address(server)], SHA256, tmp_path / "data" / "file.bin")
 
 
 def test_an_earlier_file_stays_when_nothing_can_be_had(server: Server, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from ai4diag.config.card import Card, File, load_card
 from ai4diag.data.download import fetch
@@ -119,14 +120,14 @@ def _get_file(card: Card, file: File, folder: Path, mirror: str | None) -> str:
 def _sources(card: Card, file: File, mirror: str | None) -> list[str]:
     if file.beside_card:
         return [str(card.folder / file.path)]
+    inside = quote(file.path)
     sources = []
     if mirror:
-        sources.append(f"{mirror.rstrip('/')}/{card.mirror or card.name}/{file.path}")
+        path = inside if mirror.startswith(("http://", "https://")) else file.path
+        sources.append(f"{mirror.rstrip('/')}/{card.mirror or card.name}/{path}")
     if file.url is not None:
-        sources.append(file.url)
-    else:
-        sources += [f"{base.rstrip('/')}/{file.path}" for base in card.downloads]
-    return sources
+        return [*sources, file.url]
+    return sources + [f"{base.rstrip('/')}/{inside}" for base in card.downloads]
 
 
 def _is_whole(card: Card, data_folder: Path) -> bool:

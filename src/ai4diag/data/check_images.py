@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -10,6 +12,9 @@ from ai4diag.data.problems import class_absent
 from ai4diag.data.voc import Annotation
 from ai4diag.errors import did_you_mean
 from ai4diag.types import Finding
+
+DOUBLE_IOU = 0.7
+"""Overlap of two boxes of one class from which they may be one object, boxed twice."""
 
 
 def image_findings(name: str, size: tuple[int, int], annotation: Annotation, classes: tuple[str, ...]) -> list[Finding]:
@@ -77,6 +82,25 @@ def box_findings(
         findings.append(Finding("warning", code, where, _words(boxes[number]), expected, cure))
     kept: npt.NDArray[np.bool_] = ~(empty | outside)
     return kept, inside[kept], findings
+
+
+def double_findings(names: Sequence[str], boxes: pd.DataFrame) -> list[Finding]:
+    """Warn of pairs of boxes of one class that overlap by more than `DOUBLE_IOU`: perhaps one cell, boxed twice."""
+    doubles = []
+    for (case, _), group in boxes.groupby(["case", "label"], sort=True):
+        edges = group[["min_0", "min_1", "max_0", "max_1"]].to_numpy(np.float64)
+        low = np.maximum(edges[:, None, :2], edges[None, :, :2])
+        high = np.minimum(edges[:, None, 2:], edges[None, :, 2:])
+        both = np.prod(np.maximum(high - low, 0), axis=2)
+        area = np.prod(edges[:, 2:] - edges[:, :2], axis=1)
+        overlap = both / (area[:, None] + area[None, :] - both)
+        doubles += [names[int(str(case))]] * int(np.triu(overlap > DOUBLE_IOU, 1).sum())
+    if not doubles:
+        return []
+    shown = ", ".join(dict.fromkeys(doubles[:5])) + (", ..." if len(doubles) > 5 else "")
+    found = f"{len(doubles)} pairs of boxes of one class with an overlap (IoU) over {DOUBLE_IOU}: {shown}"
+    cure = "Look whether one object was boxed twice; a correct detector counts as wrong on the second box."
+    return [Finding("warning", "double-box", "boxes", found, "one box per object", cure)]
 
 
 def part_findings(

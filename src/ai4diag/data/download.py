@@ -41,22 +41,23 @@ def fetch(sources: list[str], sha256: str, target: Path) -> str:
         DataError: no source gave the right content; every source is named with what happened.
         MachineError: the target cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{target.name}.{sha256[:12]}.part"
     tried = []
-    for source in sources:
-        try:
-            _fetch_once(source, sha256, part)
-        except _SourceError as problem:
-            tried.append(f"{source}: {problem}")
-            continue
-        except OSError as error:
-            raise MachineError(
-                f"Cannot write {target}: {error.strerror or error}.",
-                "Check free disk space and the permissions of the folder.",
-            ) from error
-        part.replace(target)
-        return source
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for source in sources:
+            try:
+                _fetch_once(source, sha256, part)
+            except _SourceError as problem:
+                tried.append(f"{source}: {problem}")
+                continue
+            part.replace(target)
+            return source
+    except OSError as error:
+        raise MachineError(
+            f"Cannot write {target}: {error.strerror or error}.",
+            "Check free disk space and the permissions of the folder.",
+        ) from error
     list_of_tries = "; ".join(tried) if tried else "the card names no source"
     raise DataError(
         f"{target.name} could not be had (sha256 {sha256[:12]}...). Tried: {list_of_tries}.",

@@ -18,7 +18,7 @@ import pandas as pd
 from ai4diag.config.card import Card
 from ai4diag.config.recipe import DetectionRecipe
 from ai4diag.data.catalogue import verify
-from ai4diag.data.check_images import part_findings
+from ai4diag.data.check_images import double_findings, part_findings
 from ai4diag.data.check_table import duplicate_findings
 from ai4diag.data.divide import divide, official_parts, training_rows
 from ai4diag.data.identify import image_index
@@ -60,7 +60,7 @@ def prepare_images(
     findings += noticed
     cases, index = [cases[row] for row in np.flatnonzero(kept)], index[kept].reset_index(drop=True)
     boxes, noticed = box_table(cases, card.classes)
-    findings += noticed
+    findings += noticed + double_findings([case.name for case in cases], boxes)
     shape = len(cases), len(card.images.channels), *packed_size(cases, recipe.data.image_size)
     folder.mkdir(parents=True, exist_ok=True)
     with _memory_map(folder, shape) as packed:

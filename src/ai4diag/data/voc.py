@@ -11,6 +11,7 @@ An XML file that declares a document type is refused: that is where entities (bo
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,14 +110,20 @@ def read_image(path: Path, channels: int) -> npt.NDArray[np.uint8]:
 def resample(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Resample uint8 `(channels, rows, columns)` to `size` = (rows, columns).
 
-    An image that shrinks is averaged over areas (a box filter), so that no detail aliases; growing is bicubic.
+    An image that shrinks by whole factors is averaged over areas; by others it is filtered (Hamming), so that no detail
+    aliases. Growing is bicubic. Rows and columns are rounded to uint8 one after the other: at most one grey level.
     """
     from PIL import Image
 
     if image.shape[1:] == tuple(size):
         return image
-    shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[2]
-    method = Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC
+    rows, columns = image.shape[1:]
+    if rows % size[0] == 0 and columns % size[1] == 0:
+        method = Image.Resampling.BOX
+    elif size[0] <= rows and size[1] <= columns:
+        method = Image.Resampling.HAMMING  # the box filter of Pillow has no fractions of pixels
+    else:
+        method = Image.Resampling.BICUBIC
     planes = [Image.fromarray(plane).resize((size[1], size[0]), method) for plane in image]
     return np.stack([np.asarray(plane, np.uint8) for plane in planes])
 
@@ -125,7 +132,9 @@ def _open(path: Path) -> ImageFile:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about size, where our own limit follows, and about unused metadata
+            image = Image.open(path, formats=("JPEG", "PNG", "TIFF", "BMP"))
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         what = "no image" if isinstance(error, UnidentifiedImageError) else f"a damaged image ({error})"
         raise ReadError(path.name, what, "a JPEG, PNG, TIFF or BMP image", "Fetch or export the file again.") from None
