@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from ai4diag.config.recipe import Interval
-from ai4diag.evaluation import bootstrap
+from ai4diag.evaluation import bootstrap, calibration, ranking
 from ai4diag.evaluation.bootstrap import intervals, resamples, stratify
 
 
@@ -64,6 +64,11 @@ def test_weights_are_drawn_within_strata_and_repeat_with_the_seed():
 def test_blocks_cover_all_resamples(monkeypatch):
     monkeypatch.setattr(bootstrap, "BLOCK", 70)
     assert [len(block) for block in resamples(np.zeros(10, int), Interval(resamples=100), 10)] == [7] * 14 + [2]
+
+
+def test_blocks_of_large_data_are_worth_compiling():
+    (block, *_) = resamples(np.zeros(10_000, int), Interval(resamples=2000), 10_000)
+    assert block.size > max(ranking.WORTH_COMPILING, calibration.WORTH_COMPILING)
 
 
 def test_units_are_stratified_only_where_a_class_would_vanish():

@@ -14,8 +14,8 @@ Floats = npt.NDArray[np.float64]
 TINY = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 and 1 before a logarithm is taken."""
 STEPS = 30
-WORTH_COMPILING = 4_000_000
-"""Cases x resamples in one call from which numba is used for recalibration."""
+WORTH_COMPILING = 2_000_000
+"""Cases x resamples in one call from which numba is used for recalibration. Less than `bootstrap.BLOCK`."""
 
 
 class Calibration:

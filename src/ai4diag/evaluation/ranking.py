@@ -12,8 +12,8 @@ import numpy.typing as npt
 from ai4diag.errors import DataError
 
 Floats = npt.NDArray[np.float64]
-WORTH_COMPILING = 20_000_000
-"""Cases x resamples from which numba is used; below, numpy is done before numba is imported."""
+WORTH_COMPILING = 3_000_000
+"""Cases x resamples in one call from which numba is used. Less than `bootstrap.BLOCK`, so that large data reach it."""
 
 
 class Ranking:
