@@ -102,6 +102,8 @@ def confusion(
     matrix = np.zeros((n_classes + 1, n_classes + 1), np.int64)
     for box, detection in pairs.found + pairs.confused:
         matrix[truth_labels[box], labels[detection]] += 1
-    np.add.at(matrix, (truth_labels[list(pairs.missed)], n_classes), 1)
-    np.add.at(matrix, (n_classes, labels[list(pairs.false)]), 1)
+    for box in pairs.missed:
+        matrix[truth_labels[box], n_classes] += 1
+    for detection in pairs.false:
+        matrix[n_classes, labels[detection]] += 1
     return matrix

@@ -1,0 +1,132 @@
+"""What a report says beside the estimates, as plain data, so that evaluation needs to know neither data nor tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ai4diag.types import Finding
+
+Picture = tuple[npt.NDArray[np.uint8], tuple[float, float]]
+"""Image `(rows, columns, 3)` in its packed size, and packed over original size along (rows, columns)."""
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What the dataset card says.
+
+    Attributes:
+        name, title, description, page, citation: as on the card.
+        licence: SPDX identifier.
+        attribution: what must be said where results are shown.
+        terms: terms of use beyond the licence.
+        pitfalls: what is known to be wrong with the data, one sentence each.
+    """
+
+    name: str
+    title: str
+    description: str = ""
+    page: str = ""
+    citation: str = ""
+    licence: str = ""
+    attribution: str = ""
+    terms: str = ""
+    pitfalls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PartLine:
+    """One line of the data table.
+
+    Attributes:
+        part: `train`, `validation`, `test`; in cross-validation `every fold`.
+        site: where the cases come from.
+        cases, patients: how many.
+        counts: cases of each class (tabular) or boxes of each class without ignored ones (detection), in class order.
+    """
+
+    part: str
+    site: str
+    cases: int
+    patients: int
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How one training went.
+
+    Attributes:
+        epochs: epoch numbers, from 1.
+        loss: training loss per epoch, NaN where unknown.
+        score: validation figure per epoch, NaN where validation was not looked at.
+        others: number of further trainings, whose models only estimate.
+    """
+
+    epochs: tuple[int, ...]
+    loss: tuple[float, ...]
+    score: tuple[float, ...]
+    others: int = 0
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """Everything that `render` needs beside the evaluation.
+
+    Attributes:
+        title: heading of the report.
+        pipeline, variant: name of the pipeline and of its variant (empty for the pipeline itself).
+        task: `tabular` or `detection`.
+        purpose: paragraphs on the intended use.
+        limits: paragraphs on the known limits.
+        primary: name of the headline estimate.
+        classes: class names; of two, the second is the positive class in `tabular`.
+        recipe: the recipe as plain nested values.
+        dataset: what the card says.
+        parts: the data table.
+        folds: number of folds when cross-validated, else 0.
+        findings: what validation noticed.
+        training: how the kept model's training went, if its history is known.
+        gate: what the release gate asks: `<estimate>_low` to least lower limit.
+        unmet: what the gate asks and is not met, one sentence each.
+        hashes: name to SHA-256.
+        version: version of the library.
+        checked, not_checked: what was and was not looked at, one sentence each.
+        picture: gives the image of a case, or None when there is none (detection only).
+    """
+
+    title: str
+    pipeline: str
+    task: str
+    primary: str
+    classes: tuple[str, ...]
+    recipe: Mapping[str, Any]
+    dataset: DatasetFacts
+    variant: str = ""
+    purpose: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    parts: tuple[PartLine, ...] = ()
+    folds: int = 0
+    findings: tuple[Finding, ...] = ()
+    training: Training | None = None
+    gate: Mapping[str, float] = field(default_factory=dict)
+    unmet: tuple[str, ...] = ()
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+    checked: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    picture: Callable[[str], Picture | None] | None = None
+
+    @property
+    def positive(self) -> str:
+        """Name of the positive class; the last one where there are more than two."""
+        return self.classes[-1]
+
+    @property
+    def negative(self) -> str:
+        """Name of the other class of two."""
+        return self.classes[0]

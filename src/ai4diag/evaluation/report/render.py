@@ -1,0 +1,83 @@
+"""From an evaluation and its context to the page: the template says where things stand, this module what they say."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from ai4diag.evaluation.report import charts, sections, words
+from ai4diag.evaluation.report.context import ReportContext
+
+if TYPE_CHECKING:
+    from ai4diag.evaluation.evaluate import Evaluation
+
+LEGEND = (
+    ("truth", "truth, found"),
+    ("predicted", "predicted, right"),
+    ("truth wrong", "truth, missed or of another class"),
+    ("predicted wrong", "predicted, false or of another class"),
+    ("ignored", "ignored"),
+)
+
+
+def render(evaluation: Evaluation, context: ReportContext) -> str:
+    """Return the report as one HTML file that needs nothing else.
+
+    Args:
+        evaluation: what `ai4diag.evaluation.evaluate.evaluate` returned.
+        context: everything else that the report says.
+
+    The same arguments give the same bytes. All texts are escaped.
+    """
+    headline = evaluation.estimates[0]
+    level = sections.level(context)
+    test = [item for item in evaluation.estimates if item.part == "test" and item.subgroup == "all"]
+    subgroups = sections.subgroups(evaluation)
+    contrast = sections.contrast(evaluation, context)
+    cases = sections.cases(evaluation, context)
+    curves = sections.curves(evaluation, context)
+    operating = sections.operating(evaluation)
+    training = None if context.training is None else charts.training(context.training)
+    present = {"curves": curves, "operating": operating, "subgroups": subgroups, "contrast": contrast, "cases": cases}
+    present["training"] = training
+    return _template().render(
+        css=Markup(_resource("report.css")),  # noqa: S704 - our own file
+        context=context,
+        contents=[(key, title) for key, title in sections.CONTENTS if present.get(key, True)],
+        headline={
+            "name": words.name(headline.name),
+            "value": words.number(headline.value),
+            "interval": sections.interval_text(headline, level),
+            "sentence": words.sentence(headline, evaluation.classes, level),
+        },
+        facts=sections.facts(headline, context),
+        gate=sections.gate(evaluation, context),
+        how=sections.how(headline, context, level),
+        estimates=charts.estimate_table(f"Estimates on the test part, {level:.0%} intervals", test),
+        other_parts=sections.other_parts(evaluation),
+        notes=evaluation.notes,
+        charts=curves,
+        operating=operating,
+        subgroups=subgroups,
+        contrast=contrast,
+        cases=cases,
+        legend=LEGEND,
+        data=sections.data(context),
+        training=training,
+        hashes=sections.hashes(context),
+        recipe=sections.recipe(context),
+    )
+
+
+@lru_cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False, keep_trailing_newline=True)
+    return environment.from_string(_resource("template.html"))
+
+
+def _resource(name: str) -> str:
+    return files("ai4diag.evaluation.report").joinpath(name).read_text("utf-8")

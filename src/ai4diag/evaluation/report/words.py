@@ -1,0 +1,135 @@
+"""Numbers in words: what an estimate is called, and what it means for 100 cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ai4diag.types import Estimate
+
+NAMES = {
+    "auroc": ("AUROC", "area under the ROC curve; 0.5 is chance, 1 is perfect"),
+    "auprc": ("AUPRC", "average precision; chance is the share of positives"),
+    "accuracy": ("Accuracy", "share of cases that are called rightly"),
+    "balanced_accuracy": ("Balanced accuracy", "mean of sensitivity and specificity"),
+    "f1": ("F1", "2 TP / (2 TP + FP + FN)"),
+    "sensitivity": ("Sensitivity", "share of positives that are found"),
+    "specificity": ("Specificity", "share of negatives that are cleared"),
+    "ppv": ("PPV", "share of those called positive that are"),
+    "npv": ("NPV", "share of those called negative that are"),
+    "brier": ("Brier score", "mean squared error of the probability; 0 is perfect"),
+    "log_loss": ("Log loss", "mean negative log likelihood; 0 is perfect"),
+    "calibration_slope": ("Calibration slope", "1 is ideal; below 1 the scores are too extreme"),
+    "calibration_intercept": ("Calibration intercept", "0 is ideal; below 0 the scores are too high"),
+    "ece": ("ECE", "expected calibration error; 0 is ideal"),
+    "map_50": ("mAP at IoU 0.5", "mean average precision; a box counts if it overlaps by at least 0.5"),
+    "map_50_95": ("mAP at IoU 0.5 to 0.95", "mean average precision over ten overlaps"),
+    "map_10": ("mAP at IoU 0.1", "mean average precision; a loose box suffices"),
+    "froc_cpm": ("FROC score (CPM)", "mean sensitivity at 1/8 to 8 false alarms per image"),
+}
+SENTENCES = {
+    "auroc": "Of 100 pairs of one {positive} and one {negative} case, the model ranks the {positive} one higher in {v}",
+    "auprc": "Averaged over all sensitivities, of 100 cases that the model calls {positive}, {v} are",
+    "accuracy": "Of 100 cases, the model calls {v} rightly",
+    "balanced_accuracy": "Of 100 cases, half of them {positive}, the model calls {v} rightly",
+    "sensitivity": "Of 100 {positive} cases, the model finds {v}",
+    "specificity": "Of 100 {negative} cases, the model clears {v}",
+    "ppv": "Of 100 cases that the model calls {positive}, {v} are, if {positive} cases are as frequent as here",
+    "npv": "Of 100 cases that the model calls {negative}, {v} are, if {positive} cases are as frequent as here",
+    "map_50": "Averaged over classes and all sensitivities, of 100 boxes that the model draws, {v} are right",
+    "map_50_95": "Averaged over classes, sensitivities and ten demands on overlap, of 100 boxes, {v} are right",
+    "map_10": "Averaged over classes and all sensitivities, of 100 boxes that the model draws, {v} are roughly right",
+    "froc_cpm": "Of 100 objects, the model finds {v}, averaged over 1/8 to 8 false alarms per image",
+}
+
+
+def name(estimate: str) -> str:
+    """Return the name of an estimate for a reader.
+
+    >>> name("auroc"), name("sensitivity_at_0.5_fp"), name("made_up")
+    ('AUROC', 'Sensitivity at 0.5 false alarms per image', 'made up')
+    """
+    rate = false_alarms(estimate)
+    if rate:
+        return f"Sensitivity at {rate}"
+    if estimate.endswith("_difference"):
+        return f"{name(estimate.removesuffix('_difference'))}, difference to all others"
+    return NAMES[estimate][0] if estimate in NAMES else estimate.replace("_", " ")
+
+
+def meaning(estimate: str) -> str:
+    """Return what an estimate is, in half a sentence; empty when it is not known."""
+    return "share of objects that are found" if false_alarms(estimate) else NAMES.get(estimate, ("", ""))[1]
+
+
+def false_alarms(estimate: str) -> str:
+    """Return the `k false alarms per image` of `sensitivity_at_<k>_fp`, else nothing."""
+    if not (estimate.startswith("sensitivity_at_") and estimate.endswith("_fp")):
+        return ""
+    rate = estimate.removeprefix("sensitivity_at_").removesuffix("_fp").replace("_", ".")
+    return f"{rate} false alarm{'' if rate == '1' else 's'} per image"
+
+
+def number(value: float) -> str:
+    """Return three decimals, or `undefined`.
+
+    >>> number(0.97549), number(math.nan), number(-0.0001)
+    ('0.975', 'undefined', '0.000')
+    """
+    if math.isnan(value):
+        return "undefined"
+    text = f"{value:.3f}"
+    return "0.000" if text == "-0.000" else text
+
+
+def limits(estimate: Estimate) -> str:
+    """Return the interval as `0.912 to 0.954`, or why there is none."""
+    if math.isnan(estimate.low) or math.isnan(estimate.high):
+        return "none"
+    return f"{number(estimate.low)} to {number(estimate.high)}"
+
+
+def of_hundred(*shares: float) -> tuple[str, ...]:
+    """Return how many of 100, with a decimal for all where one lies close to 0 or 100; these only if exactly so.
+
+    >>> of_hundred(0.9), of_hundred(0.9951, 0.988, 1.0), of_hundred(0.99996), of_hundred(0.0003, 0.5)
+    (('90',), ('99.5', '98.8', '100'), ('more than 99.9',), ('fewer than 0.1', '50.0'))
+    """
+    close = any(0 < share < 0.01 or 0.99 < share < 1 for share in shares)
+    found = []
+    for share in shares:
+        text = f"{100 * share:.{1 if close else 0}f}"
+        if share in (0, 1):
+            text = f"{100 * share:.0f}"
+        found.append({"100.0": "more than 99.9", "0.0": "fewer than 0.1"}.get(text, text))
+    return tuple(found)
+
+
+def sentence(estimate: Estimate, classes: Sequence[str], level: float) -> str:
+    """Return an estimate with its interval as one sentence without terms.
+
+    Args:
+        estimate: what to say.
+        classes: class names; of two, the second is positive.
+        level: confidence level of the interval, 0.95 for 95 %.
+    """
+    if math.isnan(estimate.value):
+        return f"{name(estimate.name)} is undefined: {estimate.note or 'there is too little data'}."
+    rate = false_alarms(estimate.name)
+    template = f"Of 100 objects, the model finds {{v}} at {rate}" if rate else SENTENCES.get(estimate.name)
+    shown = [estimate.value, *(limit for limit in (estimate.low, estimate.high) if not math.isnan(limit))]
+    texts = of_hundred(*shown) if template else tuple(map(number, shown))
+    template = template or f"{name(estimate.name)} is {{v}}"
+    text = template.format(v=texts[0], positive=classes[-1], negative=classes[0])
+    if len(texts) < 3:
+        return f"{text}; there is no interval."
+    return f"{text} ({level:.0%} interval: {texts[1]} to {texts[2]})."
+
+
+def counted(count: int, word: str, plural: str = "") -> str:
+    """Return a count with its word.
+
+    >>> counted(1, "case"), counted(1200, "case"), counted(2, "box", "boxes")
+    ('1 case', '1,200 cases', '2 boxes')
+    """
+    return f"{count:,} {word if count == 1 else plural or word + 's'}"

@@ -1,0 +1,215 @@
+"""What the report says beside the estimates, gathered from the pipeline's folder, the card and the prepared cases."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ai4diag import __version__
+from ai4diag.config.card import Card
+from ai4diag.data.prepared import FINAL, Prepared
+from ai4diag.evaluation.report import DatasetFacts, PartLine, ReportContext, Training
+from ai4diag.evaluation.report.context import Picture
+from ai4diag.files import read_json, sha256_file, sha256_json
+from ai4diag.pipelines.workspace import Pipeline
+from ai4diag.types import PARTS
+
+
+def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str]) -> ReportContext:
+    """Gather everything that `render` needs beside the evaluation.
+
+    Args:
+        pipeline: the pipeline, or a variant of it.
+        prepared: its prepared cases.
+        unmet: what the release gate asks and is not met, in words.
+    """
+    recipe, card = pipeline.recipe, pipeline.workspace.catalogue.card(pipeline.recipe.data.dataset)
+    path = pipeline.folder / "README.md"
+    readme = path.read_text(encoding="utf-8") if path.is_file() else ""
+    split = prepared.split
+    return ReportContext(
+        title=_title(readme, pipeline.name),
+        pipeline=pipeline.name,
+        variant=pipeline.variant,
+        task=recipe.task,
+        purpose=paragraphs(section(readme, "Intended use")),
+        limits=paragraphs(section(readme, "Limits")),
+        primary=recipe.evaluate.primary,
+        classes=prepared.classes,
+        recipe=recipe.model_dump(mode="json", exclude={"quick"}),
+        dataset=_dataset(card),
+        parts=tuple(_part_lines(prepared)),
+        folds=int(split.loc[(split["contrast"] == 0) & (split["part"] == "test"), "fold"].nunique())
+        if _folded(prepared)
+        else 0,
+        findings=tuple(sorted(prepared.findings, key=lambda item: ("error", "warning", "info").index(item.level))),
+        training=_training(pipeline),
+        gate=dict(recipe.evaluate.accept),
+        unmet=tuple(unmet),
+        hashes=_hashes(pipeline, card),
+        version=__version__,
+        checked=_checked(pipeline, prepared),
+        not_checked=_not_checked(pipeline, prepared, card),
+        picture=_pictures(prepared) if "images.npy" in prepared.facts["files"] else None,
+    )
+
+
+def section(markdown: str, title: str) -> str:
+    """Return the text below the heading `## <title>`, up to the next heading; empty when there is none."""
+    found = re.search(rf"^## {re.escape(title)}[ \t]*\n(.*?)(?=^#|\Z)", markdown, flags=re.DOTALL | re.MULTILINE)
+    return found.group(1).strip() if found else ""
+
+
+def paragraphs(markdown: str) -> tuple[str, ...]:
+    """Return paragraphs and list items as plain text, one each, without emphasis, code marks, links and tables."""
+    found = []
+    for block in re.split(r"\n\s*\n|\n(?=[-*] )", markdown):
+        text = " ".join(line.strip() for line in block.splitlines())
+        text = re.sub(r"^[-*] ", "", text)
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+        text = re.sub(r"(\*\*|\*|`)(\S(?:.*?\S)?)\1", r"\2", text)
+        if text and not text.startswith("|"):
+            found.append(text)
+    return tuple(found)
+
+
+def _title(readme: str, name: str) -> str:
+    found = re.search(r"^# (.+)$", readme, flags=re.MULTILINE)
+    title = found.group(1).strip() if found else name
+    title = title.removeprefix(f"{name}: ")
+    return title[:1].upper() + title[1:]
+
+
+def _dataset(card: Card) -> DatasetFacts:
+    return DatasetFacts(
+        name=card.name,
+        title=card.title,
+        description=card.description,
+        page=card.origin.page,
+        citation=card.citation,
+        licence=card.licence.id,
+        attribution=card.licence.attribution,
+        terms=card.terms,
+        pitfalls=card.pitfalls,
+    )
+
+
+def _folded(prepared: Prepared) -> bool:
+    return bool((prepared.split["fold"] == FINAL).any())
+
+
+def _part_lines(prepared: Prepared) -> list[PartLine]:
+    """Return cases, patients and counts per class of every part and site; one pseudo-part when cross-validated."""
+    index, counts = prepared.index, _class_counts(prepared)
+    if _folded(prepared):
+        rows_of: Mapping[str, np.ndarray] = {"every fold": np.arange(len(index))}
+    else:
+        fold = prepared.folds()[-1]
+        rows_of = {part: getattr(fold, part) for part in PARTS}
+    lines = []
+    for part, rows in rows_of.items():
+        sites = index["site"].to_numpy()[rows]
+        for site in sorted(set(sites)):
+            own = rows[sites == site]
+            patients = index["patient_id"].iloc[own].nunique()
+            lines.append(PartLine(part, str(site), len(own), int(patients), tuple(map(int, counts[own].sum(axis=0)))))
+    return lines
+
+
+def _class_counts(prepared: Prepared) -> np.ndarray:
+    """Return `(cases, classes)`: one-hot truth, or boxes per class without those to ignore."""
+    counts = np.zeros((len(prepared.index), len(prepared.classes)), np.int64)
+    if "truth" in prepared.index:
+        counts[np.arange(len(counts)), prepared.index["truth"].to_numpy(np.int64)] = 1
+    else:
+        boxes = prepared.boxes[~prepared.boxes["ignore"].to_numpy(bool)]
+        np.add.at(counts, (boxes["case"].to_numpy(np.int64), boxes["label"].to_numpy(np.int64)), 1)
+    return counts
+
+
+def _training(pipeline: Pipeline) -> Training | None:
+    """Return the history of the kept model, which is the last one; times are left out, as they differ between runs."""
+    path = pipeline.out / "history.json"
+    histories = read_json(path) if path.is_file() else []
+    if not histories or not histories[-1]["epochs"]:
+        return None
+    events = histories[-1]["epochs"]
+    return Training(
+        epochs=tuple(int(event["epoch"]) for event in events),
+        loss=tuple(_number(event.get("loss")) for event in events),
+        score=tuple(_number((event.get("validation") or {}).get("score")) for event in events),
+        others=len(histories) - 1,
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _hashes(pipeline: Pipeline, card: Card) -> dict[str, str]:
+    files = {
+        "prepared cases (prepared.json)": pipeline.out / "prepared" / "prepared.json",
+        "predictions (predictions.parquet)": pipeline.out / "predictions.parquet",
+        "hooks (pipeline.py)": pipeline.folder / "pipeline.py",
+    }
+    found = {"data set card": card.sha256}
+    found["recipe, defaults included"] = sha256_json(pipeline.recipe.model_dump(mode="json", exclude={"quick"}))
+    return found | {name: sha256_file(path) for name, path in files.items() if path.is_file()}
+
+
+def _checked(pipeline: Pipeline, prepared: Prepared) -> tuple[str, ...]:
+    count = len(prepared.facts["files"])
+    lines = [f"All {count} files of the prepared cases have the checksums that were recorded when they were written."]
+    if not _patients_shared(prepared):
+        lines.append("No patient is in two parts of a fold.")
+    lines.append(
+        "The data were read against the card: files, columns, units, ranges, classes; what was found is listed."
+    )
+    lines.append("The decision threshold and every other choice were made without looking at the test part.")
+    if pipeline.recipe.evaluate.subgroups:
+        lines.append(f"Subgroups by {', '.join(pipeline.recipe.evaluate.subgroups)}.")
+    return tuple(lines)
+
+
+def _patients_shared(prepared: Prepared) -> bool:
+    """Whether a patient is in two parts of a fold that is not meant to be wrong."""
+    split = prepared.split[prepared.split["contrast"] == 0]
+    return bool((split.groupby(["fold", "patient_id"])["part"].nunique() > 1).any())
+
+
+def _not_checked(pipeline: Pipeline, prepared: Prepared, card: Card) -> tuple[str, ...]:
+    sites = sorted(set(prepared.index["site"]))
+    where = "the one site" if len(sites) == 1 else f"the {len(sites)} sites"
+    lines = [f"Other places, devices and times than those of {where} in the data: there is no external test."]
+    if card.patient is None:
+        lines.append(
+            "Whether two cases are of one patient: the data name no patients, and every case counts as one. Intervals "
+            "may be too narrow and estimates too high."
+        )
+    if _patients_shared(prepared):
+        lines.append("Independence of the parts: some patients are in two of them.")
+    if not pipeline.recipe.evaluate.subgroups:
+        lines.append("Subgroups: the recipe names none.")
+    lines.append(f"Other seeds: there was one training per model, with seed {pipeline.recipe.train.seed}.")
+    lines.append("Whether anybody decides better with the model: that needs a study with its users.")
+    return tuple(lines)
+
+
+def _pictures(prepared: Prepared) -> Callable[[str], Picture | None]:
+    """Return the function from a case to its packed image in colour and its scale."""
+    row_of = {case: row for row, case in enumerate(prepared.index["case_id"].astype(str))}
+
+    def picture(case_id: str) -> Picture | None:
+        row = row_of.get(case_id)
+        if row is None or prepared.images.ndim != 4:
+            return None
+        image = np.moveaxis(np.asarray(prepared.images[row]), 0, -1)
+        image = np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+        sizes: Any = prepared.index[["size_0", "size_1"]].iloc[row].to_numpy(np.float64)
+        return image, (image.shape[0] / float(sizes[0]), image.shape[1] / float(sizes[1]))
+
+    return picture
