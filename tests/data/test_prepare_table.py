@@ -213,6 +213,9 @@ def test_preprocess_may_add_numbers_and_never_sees_the_truth(tmp_path: Path) -> 
     ("change", "message"),
     [
         (lambda table: table.iloc[::-1], "same cases in the same order"),
+        (lambda table: table.drop(columns="case_id"), "same cases in the same order"),
+        (lambda table: table[["case_id"]], "no feature"),
+        (lambda table: table.assign(age=np.inf), "infinite values"),
         (lambda table: table.assign(sex="other"), "unknown levels of 'sex'"),
         (lambda table: table.assign(age="old"), "'age' that is not numbers"),
     ],

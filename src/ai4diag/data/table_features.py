@@ -46,7 +46,7 @@ def feature_matrix(
         codes = np.where(np.isnan(values), len(words) - 1, values).astype(np.int64) if item["levels"] else None
         table[item["name"]] = values if codes is None else words[codes]
     result = preprocess(table.copy())
-    if not isinstance(result, pd.DataFrame) or not result["case_id"].equals(table["case_id"]):
+    if not (isinstance(result, pd.DataFrame) and "case_id" in result and result["case_id"].equals(table["case_id"])):
         raise DataError("preprocess must return a table of the same cases in the same order.", "Keep every row.")
     known = {item["name"]: item for item in described}
     described, pieces = [], []
@@ -54,6 +54,9 @@ def feature_matrix(
         item = known.get(name, {"name": str(name), "kind": "number", "unit": "1", "levels": []})
         described.append(item)
         pieces.append(_encode(result[name], item))
+    if not pieces or np.isinf(pieces).any():
+        found = "infinite values" if pieces else "no feature"
+        raise DataError(f"preprocess returned {found}.", "Return finite numbers, NaN where missing.")
     return described, np.column_stack(pieces)
 
 
