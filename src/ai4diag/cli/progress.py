@@ -33,7 +33,9 @@ class Progress:
             handler(fields)
 
     def _on_fold(self, fields: dict[str, Any]) -> None:
-        self.fold = f" fold {fields['fold']}/{fields['folds']}" if fields["folds"] > 1 else ""
+        if fields["folds"] > 1:
+            self.fold = f" fold {fields['fold']}/{fields['folds']}"
+            message(f"{self.label}{self.fold}")
 
     def _on_resumed(self, fields: dict[str, Any]) -> None:
         message(f"{self.label}{self.fold}: resumed after epoch {fields['epoch']}")
