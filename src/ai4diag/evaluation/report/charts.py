@@ -226,7 +226,7 @@ def precision_recall_per_class(curves: Sequence[Line]) -> Chart:
 
 def forest(overall: Estimate, groups: Sequence[Estimate]) -> Chart:
     """Return the forest plot of the headline estimate in subgroups; masked ones are said, not drawn."""
-    names = [estimate.subgroup.replace("=", ": ", 1) for estimate in groups]
+    names = [words.group(estimate.subgroup) for estimate in groups]
     label = words.name(overall.name)
     with drawing(9.4, 0.75 + 0.3 * (len(groups) + 1)) as (figure, axes):
         for row, estimate in enumerate([overall, *groups]):
@@ -285,7 +285,7 @@ def estimate_table(caption: str, estimates: Sequence[Estimate], *, by_group: boo
     columns = (first, "Value", "Interval", "Cases", "Patients", "Note")
     rows = tuple(
         (
-            item.subgroup.replace("=", ": ", 1) if by_group else words.name(item.name),
+            words.group(item.subgroup) if by_group else words.name(item.name),
             words.number(item.value),
             words.limits(item),
             f"{item.n:,}",

@@ -83,7 +83,8 @@ def facts(headline: Estimate, context: ReportContext) -> list[tuple[str, str]]:
         counts = np.sum([line.counts for line in lines], axis=0)
         named = ", ".join(f"{int(n):,} {name}" for name, n in zip(context.classes, counts, strict=True))
         found.append(("Boxes" if context.task == "detection" else "Truth", named))
-    train = sum(line.cases for line in context.parts if line.part == "train")
+    learned = context.recipe["train"]["parts"]
+    train = sum(line.cases for line in context.parts if line.part in learned)
     if train:
         found.append(("Trained on", words.counted(train, "case")))
     if context.folds:
@@ -228,7 +229,7 @@ def subgroups(evaluation: Evaluation) -> Section | None:
     if not every:
         return None
     shown = [item for item in every if item.name == evaluation.primary]
-    masked = sorted({item.subgroup.replace("=", " ", 1) for item in every if item.note.startswith("masked")})
+    masked = sorted({words.group(item.subgroup) for item in every if item.note.startswith("masked")})
     sentence = "A model can be good on average and poor for some. "
     sentence += f"Masked, because too few patients: {', '.join(masked)}." if masked else "No subgroup is masked."
     tables = []
@@ -268,7 +269,7 @@ def contrast(evaluation: Evaluation, context: ReportContext) -> Section | None:
             *((f"wrong: by {split['contrast']}", item) for item in claimed),
         )
     )
-    columns = ("Split", "Estimate", "Value", "Interval", "Cases", "Units drawn")
+    columns = ("Split", "Estimate", "Value", "Interval", "Cases", "Patients")
     return Section(sentences, (Table("The two splits", columns, rows, frozenset({0, 1})),))
 
 
@@ -278,11 +279,13 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
     if not worst:
         return None
     if evaluation.task == "tabular":
-        shown = words.counted(min(len(worst), ERRORS), "case")
+        table = _error_table(worst[:ERRORS], evaluation)
+        wrong = sum(row[1] != row[2] for row in table.rows)
+        shown = words.counted(len(table.rows), "case")
         sentence = (
-            f"The {shown} of the test part whose score is furthest from the truth; not all of them are called wrongly."
+            f"The {shown} of the test part whose score is furthest from the truth; {wrong} of them called wrongly."
         )
-        return Section((sentence,), (_error_table(worst[:ERRORS], evaluation),))
+        return Section((sentence,), (table,))
     typical = evaluation.curves.get("typical") or []
     groups = []
     for key, title, some in (("worst", "Most errors", worst[:PICTURES]), ("typical", "Typical", typical)):

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib as mpl
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -49,6 +50,10 @@ STYLE: Any = {
     "lines.solid_capstyle": "butt",
 }
 
+REFERENCE = re.compile(r"(?:^|url\()#([^)]+)\)?$")
+"""What an attribute that refers to an id looks like: `#id` or `url(#id)`."""
+LONG_DECIMAL = re.compile(r"(\d\.\d\d)\d+")
+
 
 @contextmanager
 def drawing(width: float = 4.6, height: float = 3.5) -> Iterator[tuple[Figure, Axes]]:
@@ -67,23 +72,34 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> Markup
         title: its name, read aloud first.
         description: its text alternative.
     """
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
-    text = stream.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"\s*<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
-    view = re.search(r'viewBox="([^"]+)"', text)
-    box = view.group(1) if view else "0 0 1 1"
-    body = text[text.index(">") + 1 : text.rindex("</svg>")]
-    body = re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL).replace("xlink:href", "href")
-    used = set(re.findall(r"#([\w-]+)[\")]", body))
-    body = re.sub(r' id="([\w-]+)"', lambda m: f' id="{key}-{m.group(1)}"' if m.group(1) in used else "", body)
-    body = re.sub(r'(href="#|url\(#)', rf"\g<1>{key}-", body)
-    body = re.sub(r' (?:d|transform|x|y)="[^"]*"', lambda m: re.sub(r"(\d\.\d\d)\d+", r"\1", m.group()), body)
-    body = "\n".join(line.strip() for line in body.splitlines() if line.strip())
-    head = (
-        f'<svg viewBox="{box}" role="img" aria-labelledby="{key}-title {key}-desc">'
-        f'<title id="{key}-title">{escape(title)}</title><desc id="{key}-desc">{escape(description)}</desc>\n'
-    )
-    return Markup(head + body + "\n</svg>")  # noqa: S704 - matplotlib escapes the texts that it draws
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    drawn = ElementTree.fromstring(stream.getvalue())  # noqa: S314 - what matplotlib has just written
+    for part in list(drawn):
+        if _local(part.tag) == "metadata" or [_local(item.tag) for item in part] == ["style"]:
+            drawn.remove(part)  # the page has its own styles, and dates change
+    used = {name for item in drawn.iter() for value in item.attrib.values() for name in REFERENCE.findall(value)}
+    for item in drawn.iter():
+        item.tag = _local(item.tag)
+        item.text, item.tail = (text and text.strip() for text in (item.text, item.tail))
+        item.attrib = {_local(name): _attribute(name, value, key, used) for name, value in item.attrib.items()}
+        item.attrib = {name: value for name, value in item.attrib.items() if value}
+    svg = ElementTree.Element("svg", {"viewBox": drawn.attrib["viewBox"], "role": "img"})
+    svg.set("aria-labelledby", f"{key}-title {key}-desc")
+    for tag, text in (("title", title), ("desc", description)):
+        ElementTree.SubElement(svg, tag, {"id": f"{key}-{tag}"}).text = text
+    svg.extend(drawn)
+    return Markup(ElementTree.tostring(svg, encoding="unicode"))  # noqa: S704 - the serialiser escapes
+
+
+def _local(name: Any) -> str:
+    return str(name).rpartition("}")[2]
+
+
+def _attribute(name: str, value: str, key: str, used: set[str]) -> str:
+    """Return an attribute shortened and with its reference renamed; empty when it is an id that nothing refers to."""
+    if name == "id":
+        return f"{key}-{value}" if value in used else ""
+    if name in ("d", "transform", "x", "y"):
+        return LONG_DECIMAL.sub(r"\1", value)
+    return REFERENCE.sub(lambda found: found.group().replace("#", f"#{key}-"), value)

@@ -126,6 +126,16 @@ def sentence(estimate: Estimate, classes: Sequence[str], level: float) -> str:
     return f"{text} ({level:.0%} interval: {texts[1]} to {texts[2]})."
 
 
+def group(subgroup: str) -> str:
+    """Return a subgroup for a reader.
+
+    >>> group("age_band=60 and over")
+    'age band: 60 and over'
+    """
+    attribute, sign, value = subgroup.partition("=")
+    return f"{attribute.replace('_', ' ')}: {value}" if sign else subgroup
+
+
 def counted(count: int, word: str, plural: str = "") -> str:
     """Return a count with its word.
 
