@@ -26,6 +26,7 @@ TOY: dict[str, Any] = {
         "columns": [{"name": "age", "unit": "years"}, {"name": "outcome", "kind": "text"}],
     },
 }
+SEX: dict[str, Any] = {"name": "sex", "kind": "category", "levels": {"female": 0, "male": 1}}
 
 
 def card(tmp_path: Path, *changes: tuple[str, Any]) -> Card:
@@ -66,10 +67,17 @@ def test_a_card_knows_its_folder_and_hash(tmp_path: Path) -> None:
         ("patient", {"column": "age", "pattern": "("}, "not a regular expression"),
         ("table.columns.0", {"name": "age"}, "a number needs a unit"),
         ("table.columns.0", {"name": "age", "kind": "category"}, "every category needs them"),
-        ("table.columns.0", {"name": "age", "unit": "years", "attribute": True}, "through bands"),
+        ("table.columns.0", {"name": "age", "unit": "years", "attribute": True}, "a number with bands"),
         ("table.columns.0", {"name": "age", "unit": "years", "bands": [60, 50]}, "bands must increase"),
         ("table.columns.0", {"name": "outcome", "kind": "text"}, "given twice"),
         ("table.columns.0", {"name": "age", "kind": "text", "unit": "years"}, "belong to a number"),
+        ("table.columns.0", {"name": "age", "unit": "years", "range": [100, 18]}, "range must be the smallest"),
+        ("table.columns.0", {"name": "device", "kind": "text", "attribute": True}, "an attribute is a category"),
+        ("table.columns.0", {**SEX, "levels": {"female": 1, "male": "1.0"}}, "'1.0' stands for two levels"),
+        ("table.columns.0", {**SEX, "name": "truth", "attribute": True}, "cannot have this name"),
+        ("table.columns.0", {**SEX, "name": "site"}, "name it in `table.site`"),
+        ("table.columns.1", {**SEX, "name": "outcome", "attribute": True}, "which therefore is no attribute"),
+        ("table.label.values", {"healthy": [0], "ill": [0, 1]}, "'0' stands for two levels"),
         ("task", "detection", "a detection card `images`"),
         ("official_split", {"source": "me"}, "either lists or table"),
         ("official_split", {"source": "me", "lists": {"train": "a"}}, "at least train and test"),

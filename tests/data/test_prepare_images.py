@@ -231,6 +231,21 @@ def test_patients_sites_and_attributes_come_from_the_table_of_cases(tmp_path: Pa
     assert found.findings == ()
 
 
+def test_a_patient_may_be_called_na_and_an_empty_attribute_is_missing(tmp_path: Path) -> None:
+    raw, card = with_cases(tmp_path, CASES.replace(",p1,", ",NA,").replace("wright", "", 1))
+    found = prepared(tmp_path, raw, card, test=0.25, validation=0.34)
+    assert found.split["patient_id"].tolist()[3:6] == ["NA"] * 3
+    assert found.index["stain"].isna().tolist() == [True] + [False] * 11
+
+
+def test_patient_identifiers_that_the_card_does_not_use_stop(tmp_path: Path) -> None:
+    raw, _ = with_cases(tmp_path, CASES)
+    images = {**TOY_IMAGES["images"], "cases": "cases.csv"}
+    raw, card = toy_images(tmp_path, images=images)
+    with pytest.raises(DataError, match=r"column 'patient_id'.*Add `patient"):
+        prepared(tmp_path, raw, card)
+
+
 def test_a_patient_leak_by_a_wrong_grouping_stops(tmp_path: Path) -> None:
     raw, card = with_cases(tmp_path, CASES)
     with pytest.raises(DataError, match="patient in two parts: p0"):

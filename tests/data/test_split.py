@@ -79,6 +79,13 @@ def test_folds_are_as_even_as_those_of_scikit_learn() -> None:
     assert spread(ours) <= spread(theirs) * 1.05 + 0.5
 
 
+@pytest.mark.parametrize("patients", [3, 4, 5, 6])
+def test_no_part_stays_empty_however_few_the_patients(patients: int) -> None:
+    index, strata, content = cohort(patients, 1)
+    split = make_split(index, strata, content, Split(test=0.2, validation=0.15))
+    assert set(split["part"]) == {"train", "validation", "test"}
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(6, 40), st.integers(1, 4), st.integers(0, 10_000))
 def test_no_group_is_ever_parted(patients: int, visits: int, seed: int) -> None:

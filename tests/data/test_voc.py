@@ -82,6 +82,13 @@ def bomb_png(path: Path, side: int) -> Path:
     return path
 
 
+@pytest.mark.parametrize("encoding", ["bogus", "utf-7", "utf-32", "zlib"])
+def test_an_encoding_that_cannot_be_read_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.xml").write_text(f'<?xml version="1.0" encoding="{encoding}"?><annotation/>', encoding="utf-8")
+    with pytest.raises(ReadError, match="no well-formed XML"):
+        read_annotation(tmp_path / "a.xml")
+
+
 @pytest.mark.parametrize("side", [10_100, 60_000])
 def test_an_image_that_declares_too_many_pixels_is_refused(tmp_path: Path, side: int) -> None:
     with pytest.raises(ReadError, match="at most 100,000,000 pixels"):

@@ -9,7 +9,7 @@ own checksum.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -21,6 +21,9 @@ from ai4diag.files import sha256_file
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Scalar = str | int | float
+TAKEN = {"case_id", "patient_id", "site", "truth", "score", "fold", "part", "size_0", "size_1"}
+TAKEN |= {"boxes", "labels", "scores", "truth_boxes", "truth_labels", "truth_ignore"}
+"""Columns of prepared cases and predictions; no attribute may have their names."""
 
 
 def _inside(path: str) -> str:
@@ -43,6 +46,28 @@ def _pattern(text: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_inside)]
+
+
+def canonical(cell: str) -> str:
+    """Return what a cell means as a level: `1`, `1.0` and ` 1` are the same.
+
+    >>> canonical("1.0") == canonical(" 1")
+    True
+    """
+    try:
+        return repr(float(cell))
+    except ValueError:
+        return cell.strip()
+
+
+def _one_meaning(where: str, written: Iterable[Scalar]) -> None:
+    """Refuse a word of the file that stands for two levels or classes."""
+    seen: set[str] = set()
+    for value in written:
+        meant = canonical(str(value))
+        if meant in seen:
+            raise ValueError(f"{where}: '{value}' stands for two levels; the file must tell them apart")
+        seen.add(meant)
 
 
 class Licence(Settings):
@@ -112,10 +137,15 @@ class Column(Settings):
             raise ValueError(f"column '{self.name}': levels belong to a category, and every category needs them")
         if self.kind != "number" and (self.range or self.bands or self.zero_is_missing or self.unit):
             raise ValueError(f"column '{self.name}': unit, range, bands and zero_is_missing belong to a number")
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError(f"column '{self.name}': range must be the smallest, then the largest value")
         if self.kind == "number" and not self.unit:
             raise ValueError(f"column '{self.name}': a number needs a unit; write '1' when it has none")
-        if self.kind == "number" and self.attribute and not self.bands:
-            raise ValueError(f"column '{self.name}': a number becomes an attribute through bands")
+        if self.attribute and not (self.levels or self.bands):
+            raise ValueError(f"column '{self.name}': an attribute is a category, or a number with bands")
+        if self.attribute and self.name in TAKEN:
+            raise ValueError(f"column '{self.name}': an attribute cannot have this name, which is in use")
+        _one_meaning(f"column '{self.name}'", self.levels.values())
         if list(self.bands) != sorted(set(self.bands)):
             raise ValueError(f"column '{self.name}': bands must increase")
         return self
@@ -127,6 +157,11 @@ class Label(Settings):
     column: str
     values: Mapping[str, tuple[Scalar, ...]]
     """For each class, how the file writes it."""
+
+    @model_validator(mode="after")
+    def _one_class_each(self) -> Label:
+        _one_meaning("label.values", [value for values in self.values.values() for value in values])
+        return self
 
 
 class Identifier(Settings):
@@ -177,6 +212,8 @@ class Images(Settings):
     def _attributes_need_cases(self) -> Images:
         if self.attributes and self.cases is None:
             raise ValueError("attributes are columns of cases, which is not given")
+        if taken := TAKEN.intersection(self.attributes):
+            raise ValueError(f"attribute '{min(taken)}' cannot have this name, which is in use")
         if len(self.channels) not in (1, 3):
             raise ValueError("channels must be one (grey) or three (red, green, blue)")
         return self
@@ -282,12 +319,19 @@ def _check_table(card: Card, table: Table) -> None:
         raise ValueError(f"label.values must name the classes in order: {', '.join(card.classes)}")
     if len(card.classes) != 2:
         raise ValueError("a table has two classes: negative, then positive")
+    attributes = [column.name for column in table.columns if column.attribute]
     used = {"label": table.label.column}
     used |= {"table.site": table.site} if table.site is not None else {}
     used |= {key: item.column for key, item in (("case", card.case), ("patient", card.patient)) if item is not None}
     for key, name in used.items():
         if name not in names:
             raise ValueError(f"{key} names the column '{name}', which is not among the columns")
+        if name in attributes:
+            raise ValueError(f"{key} names the column '{name}', which therefore is no attribute")
+    for name in sorted({"case_id", "patient_id", "site"}.intersection(names) - set(used.values())):
+        if next(column.kind for column in table.columns if column.name == name) != "text":
+            key = {"case_id": "case", "patient_id": "patient", "site": "table.site"}[name]
+            raise ValueError(f"column '{name}' is no measurement: name it in `{key}`, or make it text")
 
 
 def _read_manifest(folder: Path, manifest: Manifest) -> tuple[File, ...]:

@@ -95,6 +95,11 @@ def image_index(names: list[str], card: Card, raw: Path) -> tuple[pd.DataFrame, 
     missing = [name for name in ["case_id", *wanted] if name not in table.columns]
     if missing:
         raise DataError(f"{where} has no column '{missing[0]}'. {did_you_mean(missing[0], map(str, table.columns))}")
+    if card.patient is None and "patient_id" in table.columns:
+        raise DataError(
+            f"{where} has a column 'patient_id', which the card does not use: a patient could be in two parts.",
+            "Add `patient: {column: patient_id}` to the card.",
+        )
     table = table.set_index("case_id")
     absent = [name for name in names if name not in table.index]
     if absent or table.index.has_duplicates:
@@ -105,7 +110,7 @@ def image_index(names: list[str], card: Card, raw: Path) -> tuple[pd.DataFrame, 
         index["patient_id"] = identifiers(rows[card.patient.column], card.patient, where)
     index["site"] = rows["site"] if "site" in rows.columns else images.site
     for name in images.attributes:
-        index[name] = rows[name]
+        index[name] = rows[name].mask(rows[name] == "")
     findings = finish_index(index, card, where)
     surplus = sorted(set(table.index) - set(names))
     if surplus:

@@ -86,7 +86,11 @@ class Prepared:
             folder=folder,
             facts=facts,
             index=pd.read_parquet(folder / "index.parquet"),
-            split=pd.read_csv(folder / "split.csv", dtype={"case_id": str, "patient_id": str}),
+            split=pd.read_csv(
+                folder / "split.csv",
+                dtype={"case_id": str, "patient_id": str},
+                keep_default_na=False,  # a patient may be called NA
+            ),
             findings=tuple(Finding(**item) for item in read_json(folder / "findings.json")),
         )
 

@@ -96,7 +96,8 @@ def deal(
 
     Groups are shuffled, then taken from the most uneven to the most even; each goes to the part whose shortfall it
     fills best, measured as the sum over strata of squared relative deviations from the wanted share. With groups of
-    one case and one-hot strata every part ends within one case of its share.
+    one case and one-hot strata every part ends within one case of its share. The last groups go to parts that would
+    else stay empty.
 
     Args:
         groups: `(cases,)` numbers from 0.
@@ -118,9 +119,12 @@ def deal(
     wanted = np.asarray(shares, np.float64)
     filled = np.zeros((len(wanted), held.shape[1]))
     part_of = np.zeros(count, np.int64)
-    for group in order:
+    for left, group in zip(range(count, 0, -1), order, strict=True):
         fullness = filled / wanted[:, None] - 1
         cost = (2 * held[group] * fullness + held[group] ** 2 / wanted[:, None]).sum(axis=1)
+        empty = filled[:, 0] == 0
+        if empty.sum() >= left:
+            cost[~empty] = np.inf
         part = int(np.argmin(cost.round(12)))  # rounded, so that ties break alike on every machine
         part_of[group] = part
         filled[part] += held[group]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.card import Column
+from ai4diag.config.card import Column, canonical
 from ai4diag.data.problems import ReadError
 from ai4diag.errors import did_you_mean
 from ai4diag.types import Finding
@@ -129,9 +129,9 @@ def levels(
         written: for each level in order, how the file writes it; `1`, `1.0` and 1 are the same.
         missing: how the file writes a missing value.
     """
-    number_of = {_canonical(str(value)): level for level, values in enumerate(written.values()) for value in values}
+    number_of = {canonical(str(value)): level for level, values in enumerate(written.values()) for value in values}
     text = table.cells[column]
-    codes = text.map({cell: number_of.get(_canonical(cell), -1) for cell in text.unique()}).to_numpy(np.float64)
+    codes = text.map({cell: number_of.get(canonical(cell), -1) for cell in text.unique()}).to_numpy(np.float64)
     codes[text.isin(missing).to_numpy(bool)] = np.nan
     bad = np.flatnonzero(codes == -1)
     if not len(bad):
@@ -141,13 +141,6 @@ def levels(
     more = f" ({len(bad)} such cells)" if len(bad) > 1 else ""
     cure = f"Correct the cell, or add it to the card. {did_you_mean(cell, [str(v[0]) for v in written.values()])}"
     return codes, [Finding("error", "unknown-level", table.where(int(bad[0]), column), repr(cell) + more, known, cure)]
-
-
-def _canonical(cell: str) -> str:
-    try:
-        return repr(float(cell))
-    except ValueError:
-        return cell.strip()
 
 
 def _text(path: Path) -> str:

@@ -172,7 +172,7 @@ def _parse(path: Path) -> Element:
     parser.CharacterDataHandler = builder.data
     try:
         parser.Parse(path.read_bytes(), True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two: an encoding that expat cannot read
         raise ReadError(path.name, f"no well-formed XML ({error})", "a Pascal VOC file", "Export it again.") from None
     return builder.close()
 
