@@ -49,7 +49,7 @@ def blocks() -> tuple[Block, ...]:
         pattern = rf"^({re.escape(RUN)}\n)?```console\n(.*?)```$"
         for mark, body in re.findall(pattern, page.read_text(), re.DOTALL | re.MULTILINE):
             steps: list[tuple[tuple[str, ...], list[str]]] = []
-            for line in body.splitlines():
+            for line in body.replace("\\\n", " ").splitlines():
                 if line.startswith("$ "):
                     steps.append((_words(line[2:]), []))
                 else:
@@ -64,7 +64,7 @@ def files(page: Path) -> dict[str, str]:
 
 
 def _words(line: str) -> tuple[str, ...]:
-    words = shlex.split(line)
+    words = shlex.split(line, comments=True)
     while words and re.fullmatch(r"[A-Z0-9_]+=.*", words[0]):
         words = words[1:]
     return tuple(words)
