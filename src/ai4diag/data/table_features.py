@@ -35,20 +35,44 @@ def feature_columns(card: Card, table: Table, drop: tuple[str, ...]) -> list[Col
 def feature_matrix(
     cases: TableCases, columns: list[Column], preprocess: Preprocess | None
 ) -> tuple[list[dict[str, Any]], Floats]:
-    """Return what each feature is, and the features `(cases, features)`."""
+    """Return what each feature is, and the features `(cases, features)`.
+
+    Raises:
+        DataError: what `preprocess` returned is no table of numbers of these cases, or it looks across rows.
+    """
     described = [_describe(column) for column in columns]
     matrix = np.column_stack([cases.values[column.name] for column in columns])
     if preprocess is None:
         return described, matrix
+    table = _readable(cases, described, matrix)
+    known = {item["name"]: item for item in described}
+    described, matrix = _checked(preprocess(table.copy()), table, known)
+    half = table.iloc[::2].reset_index(drop=True)
+    again, values = _checked(preprocess(half.copy()), half, known)
+    if again != described or not np.allclose(values, matrix[::2], rtol=1e-6, atol=1e-12, equal_nan=True):
+        raise DataError(
+            "preprocess gives other values when it sees fewer cases: the test part would reach into training.",
+            "Use nothing but the row itself; scaling and filling are learned from the training part later.",
+        )
+    return described, matrix
+
+
+def _readable(cases: TableCases, described: list[dict[str, Any]], matrix: Floats) -> pd.DataFrame:
+    """Return the table that `preprocess` gets: identifiers, numbers as float, categories as level names."""
     table = cases.index[["case_id", "patient_id", "site"]].copy()
     for item, values in zip(described, matrix.T, strict=True):
         words = np.array([*item["levels"], None], dtype=object)
         codes = np.where(np.isnan(values), len(words) - 1, values).astype(np.int64) if item["levels"] else None
         table[item["name"]] = values if codes is None else words[codes]
-    result = preprocess(table.copy())
+    return table
+
+
+def _checked(result: Any, table: pd.DataFrame, known: dict[str, dict[str, Any]]) -> tuple[list[dict[str, Any]], Floats]:
+    """Return what each feature is that `preprocess` made of `table`, and the features."""
     if not (isinstance(result, pd.DataFrame) and "case_id" in result and result["case_id"].equals(table["case_id"])):
         raise DataError("preprocess must return a table of the same cases in the same order.", "Keep every row.")
-    known = {item["name"]: item for item in described}
+    if not result.columns.is_unique:
+        raise DataError("preprocess returned a column twice.", "Give each column its own name.")
     described, pieces = [], []
     for name in result.columns.drop(["case_id", "patient_id", "site"], errors="ignore"):
         item = known.get(name, {"name": str(name), "kind": "number", "unit": "1", "levels": []})

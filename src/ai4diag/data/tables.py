@@ -113,6 +113,8 @@ def numbers(table: RawTable, column: Column, missing: tuple[str, ...]) -> tuple[
         what = f"the formula {cell!r}" if cell[:1] in "=@" and cell else repr(cell)
         more = f" ({len(bad)} such cells)" if len(bad) > 1 else ""
         cure = "Correct the cell, or add the word to table.missing of the card."
+        if commas[bad[0]]:
+            cure = "Write decimal points, or separate the cells by semicolons: this comma could part thousands."
         where = table.where(int(bad[0]), column.name)
         findings.append(Finding("error", "not-a-number", where, what + more, "a number", cure))
     return values, findings
@@ -226,7 +228,7 @@ def _check_shape(path: Path, found: list[str], names: list[str], rows: list[tupl
                 f"{path.name}, line {number}",
                 f"{len(cells)} cells",
                 f"{len(found)} cells",
-                "Correct the line: a separator is missing or too many, or a decimal comma is not quoted.",
+                "Correct the line: a separator is missing or too many, or a number has a decimal comma.",
             )
 
 
