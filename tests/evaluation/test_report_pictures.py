@@ -149,6 +149,24 @@ def test_words_stay_inside_the_picture_and_apart():
     assert all(b - a >= 0.9 * texts[0][2] for a, b in itertools.pairwise(heights))
 
 
+def test_a_miss_and_a_false_detection_of_one_cell_are_one_box_that_is_off():
+    image = np.zeros((90, 90, 3), np.uint8)
+    case = {**CASE, "boxes": [[0, 0, 10, 4], B, D], "labels": [0, 1, 1]}  # the first overlaps A by 0.4
+    shown = case_picture(case, ("RBC", "WBC"), (image, (1.0, 1.0)), "k")
+    texts = {item.text for item in ElementTree.fromstring(str(shown.svg)).iter("text")}
+    assert texts == {"RBC box off 0.90", "missed RBC", "false WBC 0.70"}
+    assert shown.caption == "3 true boxes: 1 found, 2 missed, 0 of another class; 2 false alarms."
+
+
+def test_words_at_the_lower_edge_stay_inside():
+    boxes = [[54, 10, 60, 12], [54, 11, 60, 13], [54, 12, 60, 14]]
+    case = {**CASE, "truth_boxes": [], "truth_labels": [], "truth_ignore": [], "boxes": boxes, "labels": [0, 0, 0]}
+    shown = case_picture(case, ("RBC", "WBC"), (np.zeros((60, 96, 3), np.uint8), (1, 1)), "k")
+    heights = sorted(float(t.attrib["y"]) for t in ElementTree.fromstring(str(shown.svg)).iter("text"))
+    assert heights[-1] <= 60
+    assert all(b - a >= 2.9 for a, b in itertools.pairwise(heights))  # letters are 3 high
+
+
 def test_without_an_image_the_words_remain():
     shown = case_picture(CASE, ("RBC", "WBC"), None, "k")
     assert shown.svg is None

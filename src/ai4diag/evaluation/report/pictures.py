@@ -24,9 +24,11 @@ from ai4diag.evaluation.report.words import counted
 
 LONGEST_SIDE = 512
 """Larger images are reduced to this many pixels."""
+LOOSE_IOU = 0.1
+"""Overlap from which a miss and a false detection of one class are called one box that is off."""
 TEXT_LINES = 32
 """Width of an image over the size of the words in it."""
-WIDE_LETTER = 0.64
+WIDE_LETTER = 0.68
 """Width of a letter over its size, on the safe side."""
 Floats = npt.NDArray[np.float64]
 
@@ -68,13 +70,18 @@ def case_picture(case: Mapping[str, Any], classes: Sequence[str], picture: Pictu
     rects = [_box(truth[box], "ignored") for box in np.flatnonzero(ignore)]
     for box, detection in pairs.found:
         rects += [_box(truth[box], "truth"), _box(boxes[detection], "predicted")]
+    missed, false = list(pairs.missed), list(pairs.false)
+    loose = pair(truth[missed], truth_labels[missed], ignore[missed], boxes[false], labels[false], LOOSE_IOU).found
+    off = {false[detection]: missed[box] for box, detection in loose}
     tags = []
-    for box in pairs.missed:
+    for box in missed:
         rects.append(_box(truth[box], "truth wrong"))
-        tags.append((truth[box], f"missed {named[box]}"))
-    for detection in pairs.false:
+        tags += [(truth[box], f"missed {named[box]}")] if box not in off.values() else []
+    for detection in false:
         rects.append(_box(boxes[detection], "predicted wrong"))
-        tags.append((boxes[detection], f"false {called[detection]} {case['scores'][detection]:.2f}"))
+        score = f"{case['scores'][detection]:.2f}"
+        what = f"{called[detection]} box off" if detection in off else f"false {called[detection]}"
+        tags.append((boxes[detection], f"{what} {score}"))
     for box, detection in pairs.confused:
         rects += [_box(truth[box], "truth wrong"), _box(boxes[detection], "predicted wrong")]
         tags.append((boxes[detection], f"{named[box]} called {called[detection]}"))
@@ -109,16 +116,18 @@ def _box(box: Floats, kind: str) -> Markup:
 
 
 def _tags(tags: Sequence[tuple[Floats, str]], shape: tuple[int, ...]) -> list[Markup]:
-    """Return words above their boxes, inside the image, moved down where they would cover words already there."""
+    """Return words above their boxes, inside the image, moved where they would cover words already there."""
     size = shape[1] / TEXT_LINES
     placed: list[tuple[float, float, float]] = []
     marks = []
     for box, text in sorted(tags, key=lambda tag: (float(tag[0][0]), float(tag[0][1]))):
         width = WIDE_LETTER * size * len(text)
         x = max(0.0, min(float(box[1]), shape[1] - width))
-        y = max(float(box[0]) - 0.3 * size, size)
-        while any(abs(y - other) < size and x < right and left < x + width for other, left, right in placed):
-            y += size / 4
+        above = min(max(float(box[0]) - 0.3 * size, size), shape[0] - 0.2 * size)
+        beside = [row for row, left, right in placed if x < right and left < x + width]
+        rows = sorted(np.arange(size, shape[0], size / 4), key=lambda row: abs(row - above))
+        free = (row for row in (above, *rows) if all(abs(row - other) >= size for other in beside))
+        y = float(next(free, above))
         placed.append((y, x, x + width))
         marks.append(Markup('<text x="{:.1f}" y="{:.1f}" font-size="{:.1f}">{}</text>').format(x, y, size, text))
     return marks

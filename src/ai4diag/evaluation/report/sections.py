@@ -206,7 +206,7 @@ def operating(evaluation: Evaluation) -> Section:
         return Section((sentence,))
     if evaluation.task == "detection":
         rows = [
-            (f"truth: {name}", *(f"{n:,}" for n in line))
+            (name, *(f"{n:,}" for n in line))
             for name, line in zip((*evaluation.classes, "nothing there"), counts, strict=True)
         ]
         rows[-1] = (*rows[-1][:-1], "")
@@ -302,7 +302,8 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
     at = evaluation.curves["worst_threshold"]
     sentence = (
         "Test images with the most errors, then such with a middling number. Detections with a score of at least "
-        f"{at:.3g} are shown; one is right if its class is right and it overlaps the truth by at least half (IoU 0.5)."
+        f"{at:.3g} are shown; one is right if its class is right and it overlaps the truth by at least half (IoU 0.5). "
+        "A box of the right class that overlaps less is marked as off; it counts as missed and as a false alarm."
     )
     return Section((sentence,), pictures=tuple(groups))
 
