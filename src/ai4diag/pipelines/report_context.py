@@ -169,7 +169,7 @@ def _checked(pipeline: Pipeline, prepared: Prepared) -> tuple[str, ...]:
     lines.append(
         "The data were read against the card: files, columns, units, ranges, classes; what was found is listed."
     )
-    lines.append("The decision threshold and every other choice were made without looking at the test part.")
+    lines.append("The decision threshold was fixed beforehand or on validation predictions, never on the test part.")
     if pipeline.recipe.evaluate.subgroups:
         lines.append(f"Subgroups by {', '.join(pipeline.recipe.evaluate.subgroups)}.")
     return tuple(lines)
@@ -195,6 +195,9 @@ def _not_checked(pipeline: Pipeline, prepared: Prepared, card: Card) -> tuple[st
     if not pipeline.recipe.evaluate.subgroups:
         lines.append("Subgroups: the recipe names none.")
     lines.append(f"Other seeds: there was one training per model, with seed {pipeline.recipe.train.seed}.")
+    lines.append(
+        "How often the test part was looked at while the recipe was chosen: every look makes it flatter a little."
+    )
     lines.append("Whether anybody decides better with the model: that needs a study with its users.")
     return tuple(lines)
 
