@@ -52,16 +52,27 @@ class GradientBoosting(Settings):
 TabularModel = Annotated[LogisticRegression | Mlp | GradientBoosting, Field(discriminator="network")]
 
 
-class AnchorFree(Settings):
-    """Anchor-free detector: centre heat map and distances to the sides of the box (CenterNet and FCOS family)."""
+class _Detector(Settings):
+    """What both detectors have in common."""
+
+    window: tuple[int, ...] | None = None
+    """Size in packed pixels of the piece of an image that one training step sees; None: the whole image."""
+    flips: bool = True
+    """Predict on mirrored images as well and join the answers: better edges, in 4 times the time (8 times in 3D)."""
+
+
+class AnchorFree(_Detector):
+    """Anchor-free detector: at every cell of a grid, a score per class and the distances to the sides of a box."""
 
     network: Literal["anchor_free"] = "anchor_free"
     """The kind of model."""
-    width: int = Field(default=32, ge=4)
-    """Channels of the first stage."""
+    width: int = Field(default=24, ge=4)
+    """Channels of the first stage; the others follow from it."""
+    stride: Literal[4, 8] = 4
+    """Packed pixels per cell of the grid. 8 is faster, but blurs what is smaller than some 30 pixels."""
 
 
-class RetinaNet(Settings):
+class RetinaNet(_Detector):
     """RetinaNet on MONAI's ResNet, feature pyramid and heads, with ATSS matching."""
 
     network: Literal["retinanet"] = "retinanet"

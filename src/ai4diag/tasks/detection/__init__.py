@@ -1,0 +1,91 @@
+"""Images with boxes around what is to be found: an anchor-free detector, and RetinaNet on MONAI's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from ai4diag.config.networks import DetectionModel
+from ai4diag.config.recipe import DetectionRecipe
+from ai4diag.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from ai4diag.config.card import Card
+    from ai4diag.config.recipe import Recipe
+    from ai4diag.data.prepared import Prepared
+    from ai4diag.tasks.base import Learner
+
+HOOKS = ("preprocess",)
+"""Functions of `pipeline.py` that this task calls."""
+
+
+class Detection:
+    """Images in which objects of some classes are to be found and boxed."""
+
+    name = "detection"
+
+    def prepare(
+        self, raw: Path, card: Card, recipe: DetectionRecipe, folder: Path, hooks: Mapping[str, Callable[..., Any]]
+    ) -> None:
+        """Read and validate the raw files, split, scan for leaks, and write prepared cases to `folder`.
+
+        Raises:
+            ConfigError: a hook is unknown.
+            DataError: the data are missing, damaged, leaking, or not what the card says.
+        """
+        from ai4diag.data.prepare_images import prepare_images
+
+        _check(hooks)
+        prepare_images(raw, card, recipe, folder, preprocess=hooks.get("preprocess"))
+
+    def truth(self, prepared: Prepared, rows: npt.NDArray[np.int64]) -> pd.DataFrame:
+        """Return `truth_boxes` (flattened), `truth_labels` and `truth_ignore`, one line per row, in original pixels."""
+        from ai4diag.tasks.detection.truth import truth_columns
+
+        return truth_columns(prepared, rows)
+
+    def learner(self, prepared: Prepared, recipe: Recipe, hooks: Mapping[str, Callable[..., Any]]) -> Learner:
+        """Build the untrained learner that the recipe names, with weights from `recipe.train.seed`.
+
+        Raises:
+            ConfigError: the recipe is of another task, a hook or an augmentation is unknown, or the window does not fit.
+        """
+        from ai4diag.tasks.detection.learner import DetectionLearner
+
+        _check(hooks)
+        if not isinstance(recipe, DetectionRecipe):
+            raise ConfigError(f"The recipe is of task '{recipe.task}'; expected 'detection'.")
+        return DetectionLearner(
+            recipe.model,
+            classes=prepared.classes,
+            channels=prepared.facts["channels"],
+            size=prepared.images.shape[2:],
+            augment=recipe.train.augment,
+            seed=recipe.train.seed,
+        )
+
+    def load(self, folder: Path) -> Learner:
+        """Read what a learner's `save` wrote.
+
+        Raises:
+            DataError: a file is missing, differs from its hash, or does not fit what `model.json` describes.
+        """
+        from ai4diag.tasks.detection.learner import read_learner
+        from ai4diag.tasks.stored import read_model
+
+        facts, weights = read_model(folder, self.name)
+        model: DetectionModel = TypeAdapter(DetectionModel).validate_python(facts["model"])
+        return read_learner(model, facts, weights)
+
+
+def _check(hooks: Mapping[str, Callable[..., Any]]) -> None:
+    for name in hooks:
+        if name not in HOOKS:
+            raise ConfigError(f"pipeline.py: a detection pipeline has no hook '{name}'. {did_you_mean(name, HOOKS)}")

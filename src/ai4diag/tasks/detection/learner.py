@@ -1,0 +1,284 @@
+"""The learner of both detectors: cases on the device, one augmented batch and its loss, answers in original pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from ai4diag.config.networks import AnchorFree, RetinaNet
+from ai4diag.data.prepared import Prepared
+from ai4diag.errors import ConfigError, DataError
+from ai4diag.evaluation.detection import DetectionCases, mean_average_precision
+from ai4diag.tasks.detection.answers import Answer, answer
+from ai4diag.tasks.detection.augment import apply, check_names, draw
+from ai4diag.tasks.detection.boxes import Truth, packed_scale, truth_of
+from ai4diag.tasks.detection.truth import truth_columns
+from ai4diag.tasks.stored import write_model
+
+WEIGHTS = "model.safetensors"
+_AT_ONCE = 8
+"""Images in one forward pass of a prediction."""
+
+Rows = npt.NDArray[np.int64]
+Outputs = tuple[Tensor, ...]
+
+
+class Detector(Protocol):
+    """What a network must do to be trained and asked; it is an `nn.Module` as well.
+
+    Attributes:
+        divisor: sides of images must be multiples of this.
+    """
+
+    divisor: int
+
+    def __call__(self, images: Tensor) -> Outputs:
+        """Return raw outputs for normalised images `(batch, channels, *spatial)`."""
+
+    def loss(self, outputs: Outputs, truth: Truth) -> dict[str, Tensor]:
+        """Return scalars: `loss`, which is minimised, and its parts."""
+
+    def decode(self, outputs: Outputs) -> tuple[Tensor, Tensor]:
+        """Return scores `(batch, places, classes)` from 0 to 1, and boxes `(batch, places, 2 * D)` in pixels."""
+
+
+def build(model: AnchorFree | RetinaNet, classes: int, channels: int, dimensions: int) -> nn.Module:
+    """Return the untrained network that a recipe names, with weights from torch's default generator."""
+    if model.network == "anchor_free":
+        from ai4diag.tasks.detection.anchor_free import AnchorFreeNetwork
+
+        return AnchorFreeNetwork(classes, channels, dimensions, model.width, model.stride)
+    from ai4diag.tasks.detection.retinanet import RetinaNetwork
+
+    return RetinaNetwork(classes, channels, dimensions, model.backbone)
+
+
+class DetectionLearner:
+    """A detector for the training loop (`ai4diag.tasks.base.NetworkLearner`).
+
+    Args:
+        model: the recipe's `model` block.
+        classes: class names.
+        channels: names of the channels.
+        size: of the packed images in pixels, in array-axis order.
+        augment: the recipe's `train.augment`.
+        seed: of the initial weights.
+
+    Raises:
+        ConfigError: an augmentation is not known, or the window does not fit the images.
+    """
+
+    def __init__(
+        self,
+        model: AnchorFree | RetinaNet,
+        classes: Sequence[str],
+        channels: Sequence[str],
+        size: Sequence[int],
+        augment: Sequence[str],
+        seed: int,
+    ) -> None:
+        check_names(augment)
+        self.model, self.augment = model, tuple(augment)
+        self.classes, self.channels, self.size = tuple(classes), tuple(channels), tuple(size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = build(model, len(self.classes), len(self.channels), len(self.size))
+        self.window = tuple(model.window or _rounded_up(self.size, self._detector.divisor))
+        if len(self.window) != len(self.size) or any(side % self._detector.divisor for side in self.window):
+            raise ConfigError(
+                f"model.window is {list(self.window)}; expected {len(self.size)} sides in pixels, each a multiple of "
+                f"{self._detector.divisor}."
+            )
+        self.mean = torch.zeros(len(self.channels))
+        self.spread = torch.ones(len(self.channels))
+
+    @property
+    def _detector(self) -> Any:
+        """The network by its other name: what `Detector` promises."""
+        return self.network
+
+    def place(self, prepared: Prepared, train: Rows, device: torch.device) -> None:
+        """Learn the mean and spread of each channel from rows `train`, and put network and truth on the device.
+
+        Raises:
+            DataError: the cases have other classes, channels or sizes than the learner, or no box to learn from.
+        """
+        self._refuse_others(prepared)
+        self._truth = truth_of(prepared)
+        if not self._truth.wanted[torch.from_numpy(train)].any():
+            raise DataError(f"None of the {len(train)} training images has a box.", "Check the annotations.")
+        sums = [_sums(prepared.images[row]) for row in train]
+        count = len(train) * float(np.prod(self.size))
+        mean = np.sum([one for one, _ in sums], axis=0) / count
+        square = np.sum([two for _, two in sums], axis=0) / count
+        self.mean = torch.from_numpy(mean).float()
+        self.spread = torch.from_numpy(np.sqrt(np.maximum(square - mean**2, 1.0))).float()
+        self._move(device)
+        self._truth = self._truth.to(device)
+        self._images = prepared.images
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the losses of one augmented batch; `rows` int64 `(batch,)` on the CPU."""
+        device = self._device
+        images = torch.from_numpy(self._images[rows.numpy()]).to(device)
+        parameters = draw(self.augment, len(rows), len(self.channels), self.size, self.window, generator)
+        augmented, truth = apply(images, self._truth[rows.to(device)], parameters, self.mean)
+        losses: dict[str, Tensor] = self._detector.loss(self.network(self._normalise(augmented)), truth)
+        return losses
+
+    def score(self, prepared: Prepared, rows: Rows) -> dict[str, float]:
+        """Return `score`, `map_50` and `map_50_95` of rows, from one view of each image."""
+        truth = truth_columns(prepared, rows)
+        found = self._table(self._answers(prepared, rows, flips=False))
+        columns = [truth[name] for name in truth] + [found[name] for name in ("boxes", "labels", "scores")]
+        cases = DetectionCases.from_lists(*columns, n_classes=len(self.classes), dimensions=len(self.size))
+        figures = mean_average_precision(cases)
+        return {"score": figures["map_50_95"], "map_50": figures["map_50"], "map_50_95": figures["map_50_95"]}
+
+    def predict(self, prepared: Prepared, rows: Rows) -> pd.DataFrame:
+        """Return `boxes` (flattened), `labels` and `scores`, one line per row, in pixels of the original images.
+
+        Raises:
+            DataError: the cases have other classes, channels or sizes than those that were learned from.
+        """
+        self._refuse_others(prepared)
+        self.network.eval()
+        with torch.inference_mode():
+            return self._table(self._answers(prepared, rows, flips=self.model.flips))
+
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors` and `model.json`."""
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        facts = {
+            "model": self.model.model_dump(mode="json"),
+            "classes": list(self.classes),
+            "channels": list(self.channels),
+            "size": list(self.size),
+            "mean": self.mean.tolist(),
+            "spread": self.spread.tolist(),
+        }
+        write_model(folder, "detection", WEIGHTS, save_tensors(weights), facts)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def _move(self, device: torch.device) -> None:
+        """Put the network on the device, in the memory order in which its convolutions are fastest."""
+        self.network.to(device)
+        if len(self.size) == 2:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.mean, self.spread = self.mean.to(device), self.spread.to(device)
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        ones = [1] * len(self.size)
+        images = (images - self.mean.view(1, -1, *ones)) / self.spread.view(1, -1, *ones)
+        return images.contiguous(memory_format=torch.channels_last) if len(self.size) == 2 else images
+
+    def _answers(self, prepared: Prepared, rows: Rows, *, flips: bool) -> Iterator[Answer]:
+        """Yield what is found in each image, in pixels of the original."""
+        scale = packed_scale(prepared, rows)
+        for start in range(0, len(rows), _AT_ONCE):
+            chosen = rows[start : start + _AT_ONCE]
+            images = torch.from_numpy(prepared.images[chosen]).to(self._device)
+            views = [self._view(images, axes) for axes in _mirrors(len(self.size), flips)]
+            for number in range(len(chosen)):
+                one = answer([(scores[number], boxes[number]) for scores, boxes in views], self.size)
+                yield Answer(one.boxes / np.tile(scale[start + number], 2), one.labels, one.scores)
+
+    def _view(self, images: Tensor, axes: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return scores and boxes of images that are mirrored along `axes`; the boxes are mirrored back."""
+        dimensions = len(self.size)
+        normal = self._normalise(images.flip([2 + axis for axis in axes]).float())
+        missing = [
+            padded - side
+            for side, padded in zip(self.size, _rounded_up(self.size, self._detector.divisor), strict=True)
+        ]
+        padding = [amount for after in reversed(missing) for amount in (0, after)]
+        scores, boxes = self._detector.decode(self.network(F.pad(normal, padding)))
+        boxes = boxes.clone()
+        for axis in axes:
+            boxes[..., [axis, axis + dimensions]] = self.size[axis] - boxes[..., [axis + dimensions, axis]]
+        return scores.float().cpu().numpy(), boxes.float().cpu().numpy()
+
+    @staticmethod
+    def _table(answers: Iterator[Answer]) -> pd.DataFrame:
+        found = list(answers)
+        return pd.DataFrame(
+            {
+                "boxes": [one.boxes.astype(np.float32).ravel() for one in found],
+                "labels": [one.labels for one in found],
+                "scores": [one.scores for one in found],
+            }
+        )
+
+    def _refuse_others(self, prepared: Prepared) -> None:
+        own = {"classes": self.classes, "channels": self.channels, "size": self.size}
+        given = {"classes": prepared.classes, "channels": tuple(prepared.facts["channels"])}
+        given["size"] = prepared.images.shape[2:]
+        for name, expected in own.items():
+            if given[name] != expected:
+                raise DataError(
+                    f"The cases have {name} {list(given[name])}; the model has {list(expected)}.",
+                    "Prepare the cases with the recipe of the model.",
+                )
+
+
+def read_learner(model: AnchorFree | RetinaNet, facts: Mapping[str, Any], weights: bytes) -> DetectionLearner:
+    """Build the learner that `DetectionLearner.save` wrote.
+
+    Args:
+        model: the `model` block it was built from.
+        facts: content of `model.json`.
+        weights: verified content of `model.safetensors`.
+
+    Raises:
+        DataError: the weights are not those of the network that `model.json` describes.
+    """
+    learner = DetectionLearner(model, facts["classes"], facts["channels"], facts["size"], augment=(), seed=0)
+    stored, own = load_tensors(weights), learner.network.state_dict()
+    for name in sorted(stored.keys() | own.keys()):
+        found, expected = (tuple(table[name].shape) if name in table else None for table in (stored, own))
+        if found != expected:
+            raise DataError(
+                f"Weight '{name}' has shape {found}; the network of model.json has {expected}.",
+                "Restore the folder, or train again.",
+            )
+    learner.network.load_state_dict(stored)
+    learner.mean, learner.spread = torch.tensor(facts["mean"]), torch.tensor(facts["spread"])
+    learner._move(torch.device("cpu"))
+    learner.network.eval()
+    return learner
+
+
+def _mirrors(dimensions: int, flips: bool) -> list[tuple[int, ...]]:
+    """Return the sets of axes along which an image is mirrored; the empty set first.
+
+    >>> _mirrors(2, True)
+    [(), (1,), (0,), (0, 1)]
+    """
+    if not flips:
+        return [()]
+    choices = product((False, True), repeat=dimensions)
+    return [tuple(axis for axis, mirrored in enumerate(choice) if mirrored) for choice in choices]
+
+
+def _rounded_up(size: Sequence[int], divisor: int) -> tuple[int, ...]:
+    return tuple(-(-side // divisor) * divisor for side in size)
+
+
+def _sums(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the sum and the sum of squares of each channel of an image `(channels, *spatial)`."""
+    flat = image.reshape(len(image), -1).astype(np.float64)
+    return flat.sum(1), (flat**2).sum(1)
