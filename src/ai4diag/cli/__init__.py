@@ -60,6 +60,9 @@ for _name, _commands in GROUPS.items():
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and end with its exit code (docs/reference/exit-codes.md)."""
+    # Threads that wait for each other sleep instead of spinning: on a shared machine a training step took twice the
+    # processor time and three times the wall time otherwise (docs/LOG.md, 2026-11-22). Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(_guarded(lambda: cli.main(arguments, prog_name="ai4diag", standalone_mode=False)))
 
 
