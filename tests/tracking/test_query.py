@@ -12,7 +12,6 @@ from ai4diag.tracking.reader import from_client, from_database
 from ai4diag.tracking.store import locate
 from ai4diag.types import Estimate
 from tests.tracking.conftest import RECIPE, Begin, epochs
-from tests.tracking.test_run import killed_run
 
 AUROC = Estimate("auroc", 0.99, 0.98, 0.999, 114, 110)
 BRIER = Estimate("brier", 0.03, float("nan"), float("nan"), 114, 110)
@@ -55,9 +54,8 @@ def test_a_list_can_be_of_one_pipeline_and_of_some_length(workspace: Path, three
     assert list_runs(workspace, "no-such-pipeline") == []
 
 
-def test_a_listed_killed_run_is_not_running(workspace: Path) -> None:
-    run_id = killed_run(workspace)
-    assert [(run.run_id, run.status) for run in list_runs(workspace)] == [(run_id, "KILLED")]
+def test_a_listed_killed_run_is_not_running(workspace: Path, killed_run: str) -> None:
+    assert [(run.run_id, run.status) for run in list_runs(workspace)] == [(killed_run, "KILLED")]
 
 
 def test_without_a_store_there_are_no_runs_and_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,7 @@ import json
 import logging
 import math
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import pytest
 from ai4diag.errors import DataError
 from ai4diag.tracking import NoTracker, Tracker, outbox, track
 from ai4diag.tracking.reaper import reap
+from ai4diag.tracking.record import host
 from ai4diag.tracking.store import connect, locate, quietly
 from ai4diag.types import Estimate
 from tests.tracking.conftest import RECIPE, Begin, epochs
@@ -87,19 +85,26 @@ def test_batches_wait_for_their_time(begin: Begin, workspace: Path, monkeypatch:
     run.finish()
 
 
-def test_long_curves_are_thinned_and_keep_their_end(begin: Begin, workspace: Path) -> None:
+def test_short_epochs_are_thinned_and_keep_their_ends(begin: Begin, workspace: Path) -> None:
     run = begin()
-    run.notify("started", {"epochs": 1000})
-    epochs(run, range(1, 1001), 1000)
+    for notify in (run.notify, run.observer("fold_1/")):
+        notify("started", {"epochs": 500})
+        for epoch in range(1, 99):  # stopped early; three figures of 20 ms each, so every sixth epoch of 10 ms
+            notify("epoch", {"epoch": epoch, "epochs": 500, "loss": 1.0, "learning_rate": 0.1, "seconds": 0.01})
+        notify("finished", {"epochs": 98, "best_epoch": 90, "seconds": 1.0})
     run.finish()
-    found = steps(workspace, run.run_id, "train/loss")
-    assert found == [*range(4, 1000, 4), 1000]
+    assert steps(workspace, run.run_id, "fold_1/train/loss") == [*range(1, 98, 6), 98]
+    kept = steps(workspace, run.run_id, "train/loss")
+    assert kept[0] == 1
+    assert kept[-1] == 98
+    assert set(range(10, 98, 10)) <= set(kept)  # fifty points in the 500 epochs that were asked for
+    assert len(kept) < 30
 
 
 def test_folds_have_their_own_curves(begin: Begin, workspace: Path) -> None:
     run = begin()
-    run.observer("fold_1/")("epoch", {"epoch": 1, "epochs": 1, "loss": 3.0})
-    run.notify("epoch", {"epoch": 1, "epochs": 1, "loss": 5.0})
+    run.observer("fold_1/")("epoch", {"epoch": 1, "epochs": 1, "loss": 3.0, "seconds": 1.0})
+    run.notify("epoch", {"epoch": 1, "epochs": 1, "loss": 5.0, "seconds": 1.0})
     run.finish()
     metrics = stored(workspace, run.run_id).data.metrics
     assert (metrics["fold_1/train/loss"], metrics["train/loss"]) == (3.0, 5.0)
@@ -116,32 +121,14 @@ def test_files_that_may_hold_cases_are_refused(begin: Begin, tmp_path: Path, nam
         NoTracker().artifact(tmp_path / name)
 
 
-CHILD = """
-import os, signal, sys
-from pathlib import Path
-from ai4diag.tracking import track
-from tests.tracking.conftest import RECIPE, epochs
-run = track(Path(sys.argv[1]), "breast-mass", recipe=RECIPE, data_sha256="d" * 64, seed=7, primary="auroc")
-epochs(run, range(1, 6), 9)
-run._outbox.send()
-epochs(run, range(6, 8), 9)
-print(run.run_id, flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-def killed_run(workspace: Path) -> str:
-    child = subprocess.run([sys.executable, "-c", CHILD, workspace], capture_output=True, text=True, check=False)
-    assert child.returncode == -signal.SIGKILL, child.stderr
-    return child.stdout.strip()
-
-
-def test_a_killed_run_is_reaped_and_resumes_without_repeating_itself(begin: Begin, workspace: Path) -> None:
-    alive = begin()
-    run_id = killed_run(workspace)
+def test_a_killed_run_is_reaped_and_resumes_without_repeating_itself(
+    begin: Begin, workspace: Path, killed_run: str
+) -> None:
+    run_id = killed_run
     assert stored(workspace, run_id).info.status == "RUNNING"
-    assert reap(locate(workspace)) == [run_id]
+    alive = begin()
     assert stored(workspace, run_id).info.status == "KILLED"
+    assert reap(locate(workspace)) == []
     assert stored(workspace, alive.run_id).info.status == "RUNNING"
 
     run = begin(run_id=run_id)
@@ -157,12 +144,14 @@ def test_a_killed_run_is_reaped_and_resumes_without_repeating_itself(begin: Begi
     alive.finish()
 
 
-def test_a_run_of_another_host_is_not_reaped(begin: Begin, workspace: Path) -> None:
-    run_id = killed_run(workspace)
+def test_a_run_of_another_host_is_not_reaped(workspace: Path, killed_run: str) -> None:
     with quietly():
-        connect(locate(workspace)).set_tag(run_id, "ai4diag.host", "elsewhere")
+        connect(locate(workspace)).set_tag(killed_run, "ai4diag.host", "elsewhere")
     assert reap(locate(workspace)) == []
-    assert stored(workspace, run_id).info.status == "RUNNING"
+    assert stored(workspace, killed_run).info.status == "RUNNING"
+    with quietly():
+        connect(locate(workspace)).set_tag(killed_run, "ai4diag.host", host())
+    assert reap(locate(workspace)) == [killed_run]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from ai4diag.files import sha256_bytes
@@ -64,6 +65,7 @@ def curve_metrics(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
             yield legal(f"{prefix}train/{key}"), float(value)
 
 
+@lru_cache(maxsize=10_000)
 def legal(name: str) -> str:
     """Return a name that MLflow takes on every platform; names that had to change get a hash, so that they stay apart.
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ai4diag.errors import DataError
 from ai4diag.tracking import names
+from ai4diag.tracking.curves import Curves
 from ai4diag.tracking.outbox import Outbox, brief, log, send_unsent
 from ai4diag.tracking.reaper import reap
 from ai4diag.tracking.record import PREFIX, binding, environment, process
@@ -36,9 +37,6 @@ Notify = Callable[[str, dict[str, Any]], None]
 
 ARTIFACTS = frozenset({".html", ".json", ".md", ".png", ".safetensors", ".svg", ".txt", ".yaml"})
 """Kinds of files that may go to MLflow. Tables and arrays of cases may not: a server may be shared."""
-
-CURVE_POINTS = 300
-"""A curve has about this many points at most; longer trainings record every second, third, ... epoch and the last."""
 
 
 class NoTracker:
@@ -105,7 +103,7 @@ class Tracker(NoTracker):
         self._recorded = recorded
         self._outbox = Outbox(client, store, self.run_id)
         self._lost: list[str] = []
-        self._every: dict[str, int] = {}
+        self._curves: dict[str, Curves] = {}
         self._finished = False
 
     def notify(self, event: str, fields: dict[str, Any]) -> None:
@@ -154,22 +152,18 @@ class Tracker(NoTracker):
         return self.message
 
     def _observe(self, prefix: str, event: str, fields: Mapping[str, Any]) -> None:
+        if event not in ("started", "epoch", "finished"):  # every step comes by here
+            return
+        if prefix not in self._curves:
+            self._curves[prefix] = Curves(prefix, self._recorded)
+        curves = self._curves[prefix]
         if event == "started":
-            self._every[prefix] = max(1, -(-int(fields["epochs"]) // CURVE_POINTS))
             words = {key: fields[key] for key in ("cases", "parameters", "device", "precision") if key in fields}
             self._outbox.tags({f"{PREFIX}{prefix.replace('/', '.')}{key}": str(value) for key, value in words.items()})
-        elif event == "epoch":
-            epoch = int(fields["epoch"])
-            if epoch % self._every.get(prefix, 1) == 0 or epoch == int(fields["epochs"]):
-                self._curve(prefix, fields, epoch)
-        elif event == "finished":
-            self._curve(prefix, {"best_epoch": fields["best_epoch"], "total_seconds": fields["seconds"]}, 0)
-        self._outbox.tick()
-
-    def _curve(self, prefix: str, fields: Mapping[str, Any], step: int) -> None:
-        for name, value in names.curve_metrics(fields, prefix):
-            if step > self._recorded.get(name, -1):
-                self._outbox.metric(name, value, step)
+        else:
+            for figure in curves.epoch(fields) if event == "epoch" else curves.finished(fields):
+                self._outbox.metric(*figure)
+            self._outbox.tick()
 
 
 def track(
