@@ -66,6 +66,10 @@ def test_another_network_drops_the_settings_of_the_old_one(path):
         ("epochs: 40,", "epochs: 40, patience: 3, parts: [train, validation],", "patience chooses on validation"),
         ("epochs: 40,", "epochs: 40, epochs: 41,", "duplicate key"),
         ("task: tabular", "task: [tabular", "not valid YAML"),
+        ("auroc_low: 0.9", "auroc_low: .nan", "finite number"),
+        ("learning_rate: 1e-3", "learning_rate: .inf", "finite number"),
+        ("primary: auroc,", "primary: auroc, operating_point: {youden: false},", "should be True"),
+        ("primary: auroc,", "primary: auroc, operating_point: {sensitivity: null},", "exactly one"),
         ("primary: auroc,", "primary: auroc, operating_point: {sensitivity: 0.9, specificity: 0.9},", "exactly one"),
     ],
 )

@@ -115,6 +115,20 @@ def test_every_fold_is_judged_at_its_own_threshold():
     assert any(f"mean {np.mean(each):.3f}" in note for note in result.notes)
 
 
+def test_a_fold_without_own_threshold_borrows_from_the_others_but_never_from_its_test_patients():
+    table = tabular(folds=3)
+    own = (table["part"] == "validation") & (table["fold"] == 0)
+    table = table[~own | (table["truth"] == 1)]  # fold 0 has one class left in validation
+    plan = Evaluate(primary="auroc", interval=FAST)
+    before = evaluate(table, task="tabular", classes=["a", "b"], plan=plan).operating_point
+    assert "1 fold(s) had too few validation cases" in before.note
+    tested = table["patient_id"].isin(table.loc[(table["part"] == "test") & (table["fold"] == 0), "patient_id"])
+    changed = table.assign(truth=np.where(tested & (table["part"] == "validation"), 1, table["truth"]))
+    after = evaluate(changed, task="tabular", classes=["a", "b"], plan=plan).operating_point
+    assert after.folds[0] == before.folds[0]
+    assert after.value != before.value
+
+
 def test_without_validation_only_a_threshold_fixed_beforehand_counts():
     table = tabular()
     table = table[table["part"] == "test"]
@@ -269,6 +283,22 @@ def test_detections_are_counted_at_the_threshold_of_the_best_f1_on_validation():
     assert min(worst["scores"]) >= at
 
 
+def test_every_fold_of_detections_is_counted_at_its_own_threshold():
+    table = smear().assign(fold=np.arange(60) % 2)
+    low = table["fold"] == 0
+    table["scores"] = [scores / 2 if half else scores for scores, half in zip(table["scores"], low, strict=True)]
+    plan = Evaluate(primary="map_50", interval=FAST)
+    whole = evaluate(table, task="detection", classes=["a", "b", "c"], plan=plan)
+    hits = []
+    for fold, at in whole.operating_point.folds.items():
+        alone = evaluate(table[table["fold"] == fold], task="detection", classes=["a", "b", "c"], plan=plan)
+        assert alone.operating_point.value == at
+        rows = table[(table["part"] == "test") & (table["fold"] == fold)]
+        hits.append(by_name(alone)["sensitivity"].value * sum(len(labels) for labels in rows["truth_labels"]))
+    total = sum(len(labels) for labels in table.loc[table["part"] == "test", "truth_labels"])
+    assert by_name(whole)["sensitivity"].value == pytest.approx(sum(hits) / total)
+
+
 def test_nothing_detected_scores_zero():
     table = smear()
     for name in ("boxes", "labels", "scores"):
@@ -302,6 +332,33 @@ def test_bca_is_another_interval_of_the_same_value():
 def test_a_plan_that_does_not_fit_names_the_nearest_word(plan, error, message):
     with pytest.raises(error, match=message):
         evaluate(tabular(n=60), task="tabular", classes=["a", "b"], plan=plan)
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (Evaluate(primary="map_50", operating_point=OperatingPoint(sensitivity=0.9)), "largest F1"),
+        (Evaluate(primary="map_50", subgroups=("labels",)), "no column 'labels'"),
+    ],
+)
+def test_plans_that_detections_cannot_follow_are_refused(plan, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate(smear(), task="detection", classes=["a", "b", "c"], plan=plan)
+
+
+def test_a_table_has_two_classes():
+    with pytest.raises(ConfigError, match="found 3"):
+        evaluate(tabular(n=60), task="tabular", classes=["a", "b", "c"], plan=Evaluate(primary="auroc"))
+
+
+def test_why_a_value_is_undefined_is_said():
+    table = tabular().astype({"truth": float})
+    table["score"] = 0.1 + 0.8 * table["truth"]
+    rule = OperatingPoint(threshold=0.95)
+    plan = Evaluate(primary="calibration_slope", interval=FAST, operating_point=rule)
+    found = by_name(evaluate(table, task="tabular", classes=["a", "b"], plan=plan))
+    assert found["calibration_slope"].note.startswith("no finite fit: the scores separate the classes")
+    assert found["ppv"].note.endswith("negative cases, 0 called positive")
 
 
 def test_no_test_lines_is_an_error():

@@ -48,6 +48,14 @@ def test_a_foreign_csv_may_leave_out_site_fold_and_part(tmp_path):
     assert read["fold"].tolist() == [0, 0]
 
 
+def test_a_patient_may_be_called_na(tmp_path):
+    path = tmp_path / "vendor.csv"
+    path.write_text("case_id;patient_id;site;truth;score\n1;NA;NA;1.0;0.9\n2;nan ;;0.0;0.2\n", "utf-8")
+    read, _ = read_predictions(path, task="tabular")
+    assert read["patient_id"].tolist() == ["NA", "nan"]
+    assert read["site"].isna().tolist() == [False, True]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -59,6 +67,9 @@ def test_a_foreign_csv_may_leave_out_site_fold_and_part(tmp_path):
         ("case_id,patient_id,truth,score\n1,,1,0.5\n", "'patient_id', line 1"),
         ("case_id,patient_id,truth,score\n1,1,1,0.5\n1,1,1,0.6\n", "'case_id', line 2"),
         ("case_id,patient_id,truth,score,part\n1,1,1,0.5,tset\n", "'part', line 1: found 'tset'"),
+        ("case_id,patient_id,truth,score,fold\n1,1,1,0.5,a\n", "'fold', line 1: found 'a'; expected a whole number"),
+        ("case_id,patient_id,truth,score\n1,1,1,0,5\n2,2,0,0,3\n", "decimal points"),
+        ("case_id;patient_id;truth;score\n1;1;1;0,5\n", "'score', line 1: found '0,5'"),
         ("case_id,patient_id,truth,score\n", "no lines"),
         ("", "not a table"),
         ("a,b\n1,2,3,4\n5\n1,2,3,4,5,6\n", "not a table"),

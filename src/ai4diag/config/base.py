@@ -15,7 +15,7 @@ from ai4diag.errors import ConfigError, did_you_mean
 class Settings(BaseModel):
     """Base of every configuration object: frozen, and an unknown key is an error that names the nearest known one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

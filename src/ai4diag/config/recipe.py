@@ -124,9 +124,9 @@ class Interval(Settings):
 class OperatingPoint(Settings):
     """Rule that fixes the decision threshold on validation predictions; exactly one of the fields."""
 
-    youden: bool | None = None
+    youden: Literal[True] | None = None
     """Largest sensitivity + specificity."""
-    accuracy: bool | None = None
+    accuracy: Literal[True] | None = None
     """Largest accuracy."""
     sensitivity: Fraction | None = None
     """Highest threshold with at least this sensitivity."""
@@ -142,7 +142,7 @@ class OperatingPoint(Settings):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> OperatingPoint:
-        if len(self.model_fields_set) != 1:
+        if len(self.model_dump(exclude_none=True)) != 1:
             raise ValueError("give exactly one of youden, accuracy, sensitivity, specificity, threshold")
         return self
 

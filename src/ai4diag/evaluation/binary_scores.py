@@ -18,6 +18,7 @@ from ai4diag.evaluation.classification import (
     count_columns,
     describe,
     fix_threshold,
+    fold_thresholds,
     from_counts,
     net_benefit,
 )
@@ -43,7 +44,7 @@ class BinaryScores:
     def __init__(self, rows: pd.DataFrame, classes: Sequence[str], thresholds: Threshold) -> None:
         self._rows, self._classes = rows, tuple(classes)
         self._truth, self._score = rows["truth"].to_numpy(np.int64), rows["score"].to_numpy(np.float64)
-        self._at = rows["fold"].map(thresholds.folds).fillna(thresholds.value).to_numpy(np.float64)
+        self._at = thresholds.of(rows)
         self._probable = bool(((self._score >= 0) & (self._score <= 1)).all())
         self.entries: tuple[tuple[str, str], ...] = tuple(
             (name, "all")
@@ -62,7 +63,7 @@ class BinaryScores:
             columns = np.hstack([columns, calibration.columns()])
 
         def values(weights: Floats) -> Floats:
-            found: dict[str, Floats] = {}
+            found = {name: np.full(len(weights), np.nan) for name in ERROR_NAMES + FIT_NAMES}
             if set(names) & set(RANKING_NAMES):
                 found["auroc"], found["auprc"] = ranking.areas(weights)
             sums = weights @ columns
@@ -83,7 +84,10 @@ class BinaryScores:
         if np.isnan(value):
             if name in COUNT_NAMES and np.isnan(self._at).any():
                 return "no operating point could be fixed on validation predictions"
-            return f"{positives} positive and {negatives} negative cases"
+            if name in FIT_NAMES and positives and negatives:
+                return "no finite fit: the scores separate the classes, or are all equal"
+            text = f"{positives} positive and {negatives} negative cases"
+            return f"{text}, {(self._score >= self._at).sum()} called positive" if name in COUNT_NAMES else text
         if name == "accuracy" and value <= share:
             return f"not above {share:.3f}, which always answering the commoner class scores"
         if name in (*RANKING_NAMES, *FIT_NAMES) and min(positives, negatives) < FEW_OF_A_CLASS:
@@ -120,33 +124,13 @@ class BinaryScores:
         rows = self._rows.iloc[np.argsort(-error, kind="stable")[:WORST]]
         kept = [name for name in rows.columns if name not in ("part", "truth")]
         return [
-            {**{str(name): value for name, value in line.items()}, "truth": self._classes[truth]}
+            {**{str(name): value for name, value in line.items()}, "truth": self._classes[int(truth)]}
             for line, truth in zip(rows[kept].to_dict("records"), rows["truth"], strict=True)
         ]
 
 
-def choose_thresholds(validation: pd.DataFrame, folds: Sequence[int], rule: OperatingPoint) -> Threshold:
-    """Fix the threshold of every fold on that fold's own validation predictions.
-
-    The kept model's threshold is fixed on the validation predictions of all folds together. A fold whose own cases
-    do not suffice for the rule takes that one too, and the note says so.
-
-    Args:
-        validation: validation lines of the table of predictions; may be empty.
-        folds: numbers of the folds that have test lines.
-        rule: how to choose.
-    """
-    kept = fix_threshold(validation["truth"].to_numpy(), validation["score"].to_numpy(), rule)
-    own = {}
-    for fold in folds:
-        lines = validation[validation["fold"] == fold]
-        own[int(fold)] = fix_threshold(lines["truth"].to_numpy(), lines["score"].to_numpy(), rule)
-    lacking = [fold for fold, value in own.items() if np.isnan(value)]
-    note = ""
-    if np.isnan(kept):
-        note = "undefined: validation predictions are missing or lack a class"
-    elif lacking:
-        note = f"{len(lacking)} fold(s) had too few validation cases and use the threshold of all folds together"
-    return Threshold(
-        kept, describe(rule), {fold: kept if np.isnan(value) else value for fold, value in own.items()}, note
+def choose_threshold(validation: pd.DataFrame, test: pd.DataFrame, rule: OperatingPoint) -> Threshold:
+    """Fix the score from which a case is called positive; arguments as `fold_thresholds` has them."""
+    return fold_thresholds(
+        validation, test, lambda lines: fix_threshold(lines["truth"], lines["score"], rule), describe(rule)
     )

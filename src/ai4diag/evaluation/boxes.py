@@ -24,9 +24,13 @@ def as_boxes(boxes: npt.ArrayLike, dimensions: int | None = None) -> Floats:
         dimensions: D; None takes it from the shape (2 when there is no box).
 
     Raises:
-        DataError: the shape is not one of boxes, a coordinate is not finite, or a minimum lies above its maximum.
+        DataError: these are no numbers, the shape is not one of boxes, a coordinate is not finite, or a minimum lies
+            above its maximum.
     """
-    array = np.asarray(boxes, np.float64)
+    try:
+        array = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError):
+        raise DataError("Boxes are lists of numbers.", "Flatten the boxes of an image into one list.") from None
     if array.ndim != 2 or dimensions is not None:
         columns = 2 * (dimensions or 2)
         if array.size % columns:

@@ -5,10 +5,12 @@ A case is called positive when its score is at least the threshold.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from ai4diag.config.recipe import OperatingPoint
 from ai4diag.evaluation.ranking import Ranking
@@ -32,6 +34,10 @@ class Threshold:
     rule: str
     folds: dict[int, float] = field(default_factory=dict)
     note: str = ""
+
+    def of(self, rows: pd.DataFrame) -> Floats:
+        """Return the threshold of each line of the table of predictions, that of its fold: `(lines,)`."""
+        return np.array([self.folds.get(int(fold), self.value) for fold in rows["fold"]], np.float64)
 
 
 def count_columns(truth: npt.ArrayLike, called: npt.ArrayLike) -> Floats:
@@ -95,6 +101,36 @@ def describe(rule: OperatingPoint) -> str:
         return f"lowest threshold with a specificity of at least {rule.specificity:g} on validation"
     what = "accuracy" if rule.accuracy else "sensitivity + specificity"
     return f"largest {what} on validation"
+
+
+def fold_thresholds(
+    validation: pd.DataFrame, test: pd.DataFrame, fix: Callable[[pd.DataFrame], float], rule: str
+) -> Threshold:
+    """Fix the threshold of every fold on that fold's own validation predictions.
+
+    The kept model's threshold is fixed on the validation predictions of all folds together. A fold whose own lines do
+    not suffice takes those of the other folds, without the patients that it is tested on, and the note says so.
+
+    Args:
+        validation: validation lines of the table of predictions; may be empty.
+        test: its test lines.
+        fix: from lines to a threshold, NaN where they do not suffice.
+        rule: what `fix` does, in words.
+    """
+    kept, own, lacking = fix(validation), {}, 0
+    for fold in sorted(test["fold"].unique()):
+        value = fix(validation[validation["fold"] == fold])
+        if np.isnan(value):
+            lacking += 1
+            tested = test.loc[test["fold"] == fold, "patient_id"]
+            value = fix(validation[~validation["patient_id"].isin(tested)])
+        own[int(fold)] = value
+    note = ""
+    if np.isnan([kept, *own.values()]).any():
+        note = "undefined: validation predictions are missing or too few for the rule"
+    elif lacking:
+        note = f"{lacking} fold(s) had too few validation cases and use those of the other folds"
+    return Threshold(kept, rule, own, note)
 
 
 def fix_threshold(truth: npt.ArrayLike, score: npt.ArrayLike, rule: OperatingPoint) -> float:

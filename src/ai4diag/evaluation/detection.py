@@ -79,17 +79,17 @@ class DetectionCases:
         """Join one entry per image; boxes `(k, 2 * D)` or flattened, labels, ignore flags and scores `(k,)`.
 
         Raises:
-            DataError: the entries of an image do not have the same length; the image's number is named.
+            DataError: the entries of an image are malformed or differ in length; the image is named, counted from 1.
         """
-        truth = [as_boxes(item, dimensions) for item in truth_boxes]
-        found = [as_boxes(item, dimensions) for item in boxes]
+        truth = _boxes(truth_boxes, dimensions, "truth")
+        found = _boxes(boxes, dimensions, "detections")
         if truth_ignore is None:
             truth_ignore = [np.zeros(len(item), bool) for item in truth]
         columns = [(truth, truth_labels), (truth, truth_ignore), (found, labels), (found, scores)]
         for per_image, other in columns:
             for number, (item, values) in enumerate(zip(per_image, other, strict=True)):
                 if len(item) != np.size(values):
-                    raise DataError(f"Image {number} has {len(item)} boxes but {np.size(values)} labels or scores.")
+                    raise DataError(f"Image {number + 1} has {len(item)} boxes but {np.size(values)} labels or scores.")
         return cls(
             n_images=len(truth),
             n_classes=n_classes,
@@ -104,8 +104,21 @@ class DetectionCases:
         )
 
 
+def _boxes(items: Sequence[npt.ArrayLike], dimensions: int, what: str) -> list[Floats]:
+    found = []
+    for number, item in enumerate(items, start=1):
+        try:
+            found.append(as_boxes(item, dimensions))
+        except DataError as error:
+            raise DataError(f"Image {number}, {what}: {error.message}", error.cure) from None
+    return found
+
+
 def _join(items: Sequence[npt.ArrayLike], kind: type[Scalar]) -> npt.NDArray[Scalar]:
-    return np.concatenate([np.zeros(0, kind), *(np.asarray(item).astype(kind).ravel() for item in items)])
+    try:
+        return np.concatenate([np.zeros(0, kind), *(np.asarray(item).astype(kind).ravel() for item in items)])
+    except (TypeError, ValueError):
+        raise DataError("Labels, ignore flags and scores are lists of numbers.", "Labels count from 0.") from None
 
 
 @dataclass(frozen=True)

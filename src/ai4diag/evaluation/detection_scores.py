@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from ai4diag.config.recipe import OperatingPoint
+from ai4diag.errors import ConfigError
 from ai4diag.evaluation import detection
 from ai4diag.evaluation.bootstrap import Statistic
-from ai4diag.evaluation.classification import Threshold
-from ai4diag.evaluation.detection import FALSE, FOUND, DetectionCases
+from ai4diag.evaluation.classification import Threshold, describe, fold_thresholds
+from ai4diag.evaluation.detection import FALSE, FOUND, IGNORED, DetectionCases
 from ai4diag.evaluation.froc import FALSE_PER_IMAGE, Froc, of_class
 from ai4diag.evaluation.pairing import confusion
 
@@ -50,11 +51,11 @@ class DetectionScores:
     Args:
         rows: lines of the table of predictions.
         classes: class names; the position is the class number.
-        thresholds: score from which a detection is shown.
+        thresholds: score from which a detection is shown, by fold, and of the kept model.
     """
 
     def __init__(self, rows: pd.DataFrame, classes: Sequence[str], thresholds: Threshold) -> None:
-        self._rows, self._classes, self._at = rows, tuple(classes), thresholds.value
+        self._rows, self._classes, self._at = rows, tuple(classes), thresholds.of(rows)
         self._cases = cases_of(rows, len(self._classes))
         self._matches = detection.match(self._cases)
         truth = np.stack([item.truth_count for item in self._matches], axis=1)
@@ -97,7 +98,7 @@ class DetectionScores:
 
     def counts(self) -> Floats:
         """Return found, false and missed boxes of each image at the threshold and IoU 0.5, `(images, 3)`."""
-        if np.isnan(self._at):
+        if np.isnan(self._at).any():
             return np.full((len(self._rows), 3), np.nan)
         return _counts(self._matches, self._at)
 
@@ -105,7 +106,7 @@ class DetectionScores:
         """Return why a value is undefined; empty where it is not."""
         if not np.isnan(value):
             return ""
-        if name in COUNT_NAMES and np.isnan(self._at):
+        if name in COUNT_NAMES and np.isnan(self._at).any():
             return "no score threshold could be fixed on validation predictions"
         return "no such box in the truth"
 
@@ -137,7 +138,7 @@ class DetectionScores:
 
     def _shown(self) -> dict[str, Any]:
         """Return images to look at, and how often each class was taken for which, at the threshold."""
-        at = USUAL_THRESHOLD if np.isnan(self._at) else self._at
+        at = np.where(np.isnan(self._at), USUAL_THRESHOLD, self._at)
         counts = _counts(self._matches, at).astype(int)
         errors = counts[:, 1] + counts[:, 2]
         order = np.argsort(-errors, kind="stable")
@@ -145,11 +146,11 @@ class DetectionScores:
         typical = middling[~np.isin(middling, order[:WORST])][:TYPICAL]
         matrix = np.zeros((len(self._classes) + 1,) * 2, np.int64)
         for row in range(len(self._rows)):
-            matrix += confusion(*self._image(row, at)[:-1], n_classes=len(self._classes))
+            matrix += confusion(*self._image(row, at[row])[:-1], n_classes=len(self._classes))
         return {
-            "worst": [self._line(row, at, counts[row]) for row in order[:WORST]],
-            "typical": [self._line(row, at, counts[row]) for row in typical],
-            "worst_threshold": float(at),
+            "worst": [self._line(row, at[row], counts[row]) for row in order[:WORST]],
+            "typical": [self._line(row, at[row], counts[row]) for row in typical],
+            "worst_threshold": float(at.min()),
             "confusion": matrix.tolist(),
         }
 
@@ -173,11 +174,11 @@ class DetectionScores:
         }
 
 
-def _counts(matches: Sequence[detection.ClassMatches], at: float) -> Floats:
+def _counts(matches: Sequence[detection.ClassMatches], at: Floats) -> Floats:
     n_images = len(matches[0].truth_count)
     result = np.zeros((n_images, 3))
     for item in matches:
-        shown, outcome = item.score >= at, item.outcome[AT_50]
+        shown, outcome = item.score >= at[item.image], item.outcome[AT_50]
         for column, kind in enumerate((FOUND, FALSE)):
             result[:, column] += np.bincount(item.image[shown & (outcome == kind)], minlength=n_images)
         result[:, 2] += item.truth_count
@@ -185,28 +186,46 @@ def _counts(matches: Sequence[detection.ClassMatches], at: float) -> Floats:
     return result
 
 
-def choose_threshold(validation: pd.DataFrame, n_classes: int, rule: OperatingPoint) -> Threshold:
-    """Fix the score from which a detection is shown: that of the recipe, or the one of the largest F1 on validation.
+def choose_threshold(validation: pd.DataFrame, test: pd.DataFrame, n_classes: int, rule: OperatingPoint) -> Threshold:
+    """Fix the score from which a detection is shown: that of the recipe, or the one of the largest F1.
 
-    F1 is counted over all classes at IoU 0.5. Of equally good thresholds the highest is taken; NaN without validation
-    predictions or without truth in them.
+    `youden`, the default, stands for the largest F1, because boxes have no true negatives; the other rules are refused.
+
+    Args:
+        validation, test: lines of the table of predictions, see `fold_thresholds`.
+        n_classes: number of classes.
+        rule: the recipe's `operating_point`.
+
+    Raises:
+        ConfigError: the rule is neither a threshold nor the default.
     """
     if rule.threshold is not None:
-        return Threshold(rule.threshold, f"fixed beforehand at {rule.threshold:g}")
+        at = rule.threshold
+        return fold_thresholds(validation, test, lambda _: at, describe(rule))
+    if rule.youden is None:
+        raise ConfigError(
+            "evaluate.operating_point: detection takes the largest F1 on validation, or a threshold.",
+            "Leave it out, or give for example {threshold: 0.5}.",
+        )
     words = "largest F1 over all classes at IoU 0.5 on validation"
-    undefined = Threshold(float("nan"), words, note="undefined: no validation predictions")
-    if not len(validation):
-        return undefined
-    matches = detection.match(cases_of(validation, n_classes))
+    return fold_thresholds(validation, test, lambda lines: _best_f1(lines, n_classes), words)
+
+
+def _best_f1(rows: pd.DataFrame, n_classes: int) -> float:
+    """Return the score at which F1 over all classes at IoU 0.5 is largest, the highest of equally good ones.
+
+    NaN without lines, without truth in them, and without detections.
+    """
+    if not len(rows):
+        return float("nan")
+    matches = detection.match(cases_of(rows, n_classes))
     truth = sum(int(item.truth_count.sum()) for item in matches)
     score = np.concatenate([item.score for item in matches])
     outcome = np.concatenate([item.outcome[AT_50] for item in matches])
     order = np.argsort(-score, kind="stable")
     ends = np.append(score[order][1:] != score[order][:-1], True)[: len(score)]
-    found, seen = (
-        np.cumsum((outcome[order] != kind) if kind < 0 else outcome[order] == kind)[ends] for kind in (FOUND, -1)
-    )
+    found = np.cumsum(outcome[order] == FOUND)[ends]
+    seen = np.cumsum(outcome[order] != IGNORED)[ends]
     if not truth or not len(found):
-        return undefined
-    f1 = 2 * found / (seen + truth)
-    return Threshold(float(score[order][ends][np.argmax(f1)]), words)
+        return float("nan")
+    return float(score[order][ends][np.argmax(2 * found / (seen + truth))])

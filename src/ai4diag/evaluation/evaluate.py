@@ -12,10 +12,11 @@ import pandas as pd
 
 from ai4diag.config.recipe import Evaluate
 from ai4diag.errors import ConfigError, DataError, did_you_mean
-from ai4diag.evaluation.binary_scores import BinaryScores, choose_thresholds
+from ai4diag.evaluation import binary_scores, detection_scores
+from ai4diag.evaluation.binary_scores import BinaryScores
 from ai4diag.evaluation.bootstrap import FEW_UNITS, Statistic, intervals
 from ai4diag.evaluation.classification import Threshold
-from ai4diag.evaluation.detection_scores import DetectionScores, choose_threshold
+from ai4diag.evaluation.detection_scores import DetectionScores
 from ai4diag.evaluation.predictions import check
 from ai4diag.types import Estimate
 
@@ -82,7 +83,12 @@ def evaluate(predictions: pd.DataFrame, *, task: str, classes: Sequence[str], pl
         ConfigError: the plan names an estimate, unit or subgroup that does not exist.
     """
     check(predictions, task)
-    _known_column(predictions, plan.interval.unit, "interval.unit")
+    if task == "tabular" and len(classes) != 2:
+        raise ConfigError(
+            f"A table has two classes; found {len(classes)}.", "Name the negative, then the positive one."
+        )
+    for where, names in (("interval.unit", (plan.interval.unit,)), ("subgroups", plan.subgroups)):
+        _known_columns(predictions, names, where)
     parts = {name: predictions[predictions["part"] == name] for name in ("test", "validation", "contrast")}
     test = parts["test"]
     if not len(test):
@@ -122,8 +128,8 @@ def _operating_point(
     validation: pd.DataFrame, test: pd.DataFrame, task: str, n_classes: int, plan: Evaluate
 ) -> Threshold:
     if task == "tabular":
-        return choose_thresholds(validation, sorted(test["fold"].unique()), plan.operating_point)
-    return choose_threshold(validation, n_classes, plan.operating_point)
+        return binary_scores.choose_threshold(validation, test, plan.operating_point)
+    return detection_scores.choose_threshold(validation, test, n_classes, plan.operating_point)
 
 
 def _estimates(
@@ -135,7 +141,8 @@ def _estimates(
     result = []
     for s, (name, group) in enumerate(entries):
         value = float(found.value[s])
-        note = "; ".join(text for text in (found.notes[s], scores.remark(name, value)) if text)
+        remark = scores.remark(name, value)
+        note = remark if remark and np.isnan(value) else "; ".join(text for text in (found.notes[s], remark) if text)
         limits = float(found.low[s]), float(found.high[s])
         result.append(Estimate(name, value, *limits, len(rows), found.n_units, part, subgroup or group, note))
     return result, found.stratified
@@ -145,7 +152,6 @@ def _subgroup_estimates(
     test: pd.DataFrame, attribute: str, scores_of: Callable[[pd.DataFrame], Scores], whole: Scores, plan: Evaluate
 ) -> list[Estimate]:
     """Estimate every value of an attribute, and how far the headline differs from that of all other cases."""
-    _known_column(test, attribute, "subgroups")
     entries = [entry for entry in whole.entries if entry[1] == "all"]
     entries.sort(key=lambda entry: entry[0] != plan.primary)
     unit = test[plan.interval.unit]
@@ -200,11 +206,11 @@ def _in_order(values: Any) -> list[Any]:
         return sorted(values, key=str)
 
 
-def _known_column(table: pd.DataFrame, name: str, where: str) -> None:
-    if name not in table:
-        raise ConfigError(
-            f"evaluate.{where}: the predictions have no column '{name}'. {did_you_mean(name, map(str, table.columns))}"
-        )
+def _known_columns(table: pd.DataFrame, names: Sequence[str], where: str) -> None:
+    known = [str(name) for name in table.columns if not table[name].map(np.ndim).any()]  # lists of boxes are no groups
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"evaluate.{where}: the predictions have no column '{name}'. {did_you_mean(name, known)}")
 
 
 def _part_counts(predictions: pd.DataFrame, unit: str) -> list[dict[str, Any]]:

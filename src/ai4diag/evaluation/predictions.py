@@ -8,7 +8,9 @@ truth_labels, truth_ignore, boxes, labels, scores, one list per line, boxes flat
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "tabular": ("truth", "score"),
     "detection": ("truth_boxes", "truth_labels", "truth_ignore", "boxes", "labels", "scores"),
 }
+WORDS = ("case_id", "patient_id", "site")
 PREDICTED_PARTS = ("validation", "test", "contrast")
 OPTIONAL: dict[str, Any] = {"site": "", "fold": 0, "part": "test"}
 """What a foreign table may leave out, and what stands for it."""
@@ -94,6 +97,8 @@ def check(table: pd.DataFrame, task: str, where: str = "The table of predictions
         raise DataError(f"{where} has no lines.")
     for name in EVERY_TASK:
         _refuse(table[name].isna(), table, name, "a value", where)
+    fold = pd.to_numeric(table["fold"], errors="coerce").to_numpy(np.float64)
+    _refuse(fold != np.round(fold), table, "fold", "a whole number", where)
     _refuse(~table["part"].isin(PREDICTED_PARTS), table, "part", f"one of {', '.join(PREDICTED_PARTS)}", where)
     double = table.duplicated(["case_id", "fold", "part"])
     _refuse(double, table, "case_id", "each case once in a fold and part", where)
@@ -109,17 +114,30 @@ def _refuse(wrong: Any, table: pd.DataFrame, name: str, expected: str, where: st
     rows = np.flatnonzero(np.asarray(wrong))
     if len(rows):
         more = f" ({len(rows) - 1} more)" if len(rows) > 1 else ""
-        found = table[name].iloc[rows[0]]
+        found = np.asarray(table[name].iloc[rows[0]]).tolist()
         raise DataError(f"{where}: column '{name}', line {rows[0] + 1}: found {found!r}; expected {expected}{more}.")
 
 
 def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
-        table = pd.read_csv(
-            path, encoding="utf-8-sig", dtype={"case_id": str, "patient_id": str, "site": str}, skipinitialspace=True
-        )
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise DataError(f"{path} is not a table of comma-separated values: {error}.") from None
+        text = path.read_text(encoding="utf-8-sig")
+        header = text.partition("\n")[0]
+        separator = ";" if header.count(";") > header.count(",") else ","
+        shape: dict[str, Any] = {"sep": separator, "index_col": False, "skipinitialspace": True}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # lines longer than the header
+            table = pd.read_csv(StringIO(text), **shape)
+            # an identifier may be NA, which is no missing value, or 007, which is no number
+            words = pd.read_csv(
+                StringIO(text), **shape, dtype=str, keep_default_na=False, usecols=lambda name: name in WORDS
+            )
+    except (ValueError, pd.errors.ParserWarning) as error:
+        raise DataError(
+            f"{path} is not a table of comma-separated values: {error}.",
+            "Write UTF-8, one cell per column in every line, and decimal points.",
+        ) from None
+    for name in words:
+        table[name] = words[name].str.strip().replace("", None)
     return table, {}
 
 
