@@ -103,7 +103,7 @@ def _words(annotation: Any) -> str:
     if origin is typing.Annotated:
         return _words(parts[0])
     if origin is typing.Literal:
-        return ", ".join(f"`{part}`" for part in parts)
+        return ", ".join(f"`{str(part).lower() if isinstance(part, bool) else part}`" for part in parts)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_words(part) for part in parts if part is not type(None))
     if origin is tuple:
