@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from ai4diag.config.networks import TabularModel
 from ai4diag.config.recipe import TabularRecipe
 from ai4diag.errors import ConfigError, did_you_mean
-from ai4diag.tasks.tabular.base import read_model
+from ai4diag.tasks.stored import read_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ class Tabular:
         Raises:
             DataError: a file is missing or differs from its hash.
         """
-        facts, weights = read_model(folder)
+        facts, weights = read_model(folder, self.name)
         model: TabularModel = TypeAdapter(TabularModel).validate_python(facts["model"])
         if model.network == "gradient_boosting":
             from ai4diag.tasks.tabular.trees import read_trees

@@ -1,9 +1,8 @@
-"""What every tabular learner shares: which cases it can be asked about, how its scores are judged, how it is stored."""
+"""What every tabular learner shares: which cases it can be asked about, and how its scores are judged."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,7 @@ import numpy.typing as npt
 from ai4diag.data.prepared import Prepared
 from ai4diag.errors import DataError
 from ai4diag.evaluation.ranking import Ranking
-from ai4diag.files import read_json, sha256_bytes, write_bytes, write_json
 
-FORMAT = 1
-"""Of `model.json`."""
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
@@ -75,37 +71,3 @@ def figures(truth: Array, score: Array) -> dict[str, float]:
     clipped = score.clip(1e-15, 1 - 1e-15)
     log_loss = -float(np.mean(np.where(truth == 1, np.log(clipped), np.log1p(-clipped))))
     return {"score": -log_loss, "auroc": float(Ranking(truth, score).areas()[0]), "log_loss": log_loss}
-
-
-def write_model(folder: Path, name: str, weights: bytes, facts: Mapping[str, Any]) -> None:
-    """Write `weights` to the file `name`, then `model.json` with `facts` and the hash of the weights."""
-    write_bytes(folder / name, weights)
-    write_json(
-        folder / "model.json",
-        {"format": FORMAT, "task": "tabular", **facts, "files": {name: sha256_bytes(weights)}},
-    )
-
-
-def read_model(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """Read what `write_model` wrote: the facts and the weights.
-
-    Raises:
-        DataError: a file is missing, is of another task or format, or differs from its hash.
-    """
-    facts = read_json(folder / "model.json")
-    if (facts.get("task"), facts.get("format")) != ("tabular", FORMAT):
-        raise DataError(
-            f"{folder / 'model.json'} is of task {facts.get('task')!r} and format {facts.get('format')!r}; "
-            f"expected 'tabular' and {FORMAT}.",
-            "Train the model again with this version.",
-        )
-    ((name, expected),) = facts["files"].items()
-    if Path(name).name != name or not (folder / name).is_file():
-        raise DataError(f"{folder} lacks '{name}', which model.json names.", "Restore the folder, or train again.")
-    weights = (folder / name).read_bytes()
-    if (found := sha256_bytes(weights)) != expected:
-        raise DataError(
-            f"{folder / name} is damaged: sha256 {found[:12]}..., expected {expected[:12]}....",
-            "Restore the file, or train again.",
-        )
-    return facts, weights

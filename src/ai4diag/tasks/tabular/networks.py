@@ -21,7 +21,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ai4diag.config.networks import LogisticRegression, Mlp
 from ai4diag.data.prepared import Prepared
-from ai4diag.tasks.tabular.base import Rows, features, figures, training_truth, truth, write_model
+from ai4diag.tasks.stored import write_model
+from ai4diag.tasks.tabular.base import Rows, features, figures, training_truth, truth
 from ai4diag.tasks.tabular.encoding import Array, Encoding
 
 WEIGHTS = "model.safetensors"
@@ -113,7 +114,9 @@ class TabularNetwork:
         """Write `model.safetensors` and `model.json`."""
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         facts = {"classes": self.classes, "features": self.features, "encoding": self.encoding.as_list()}
-        write_model(folder, WEIGHTS, save_tensors(weights), {"model": self.model.model_dump(mode="json"), **facts})
+        write_model(
+            folder, "tabular", WEIGHTS, save_tensors(weights), {"model": self.model.model_dump(mode="json"), **facts}
+        )
 
 
 def read_network(model: LogisticRegression | Mlp, facts: Mapping[str, Any], weights: bytes) -> TabularNetwork:

@@ -22,7 +22,8 @@ from ai4diag.config.recipe import Train
 from ai4diag.data.prepared import Prepared
 from ai4diag.errors import DataError
 from ai4diag.tasks.base import Notify
-from ai4diag.tasks.tabular.base import Array, Rows, features, figures, training_truth, truth, write_model
+from ai4diag.tasks.stored import write_model
+from ai4diag.tasks.tabular.base import Array, Rows, features, figures, training_truth, truth
 
 TREES = "model.txt"
 REPORT_EVERY = 10
@@ -104,7 +105,7 @@ class Trees:
         """Write `model.txt`, in LightGBM's own text format, and `model.json`."""
         settings = {"model": self.model.model_dump(mode="json"), "train": self.train.model_dump(mode="json")}
         facts = {"classes": self.classes, "features": self.features}
-        write_model(folder, TREES, self.booster.model_to_string().encode(), {**settings, **facts})
+        write_model(folder, "tabular", TREES, self.booster.model_to_string().encode(), {**settings, **facts})
 
     def _start(self, prepared: Prepared, train: Rows, validation: Rows) -> lightgbm.Booster:
         """Return a booster without trees that watches its log loss on rows `validation`."""
