@@ -86,6 +86,13 @@ def test_values_outside_the_range_are_kept_and_reported_with_their_line(tmp_path
     assert found.features[45, 0] == 610
 
 
+def test_many_zeros_below_the_range_are_suspected_to_be_missing(tmp_path: Path) -> None:
+    rows = [[c, "0" if n % 9 == 0 else age, *rest] for n, (c, age, *rest) in enumerate(toy_rows())]
+    raw, card = toy_table(tmp_path, rows)
+    (finding,) = [finding for finding in prepared(tmp_path, raw, card).findings if finding.code == "out-of-range"]
+    assert "zero_is_missing" in finding.cure
+
+
 def test_a_constant_column_is_reported(tmp_path: Path) -> None:
     rows = [[case, age, "f", chol, outcome] for case, age, _, chol, outcome in toy_rows()]
     raw, card = toy_table(tmp_path, rows)
@@ -147,6 +154,18 @@ def test_rows_of_equal_content_are_reported_and_stay_together(tmp_path: Path) ->
     assert "p04-1 = p31-1" in finding.found
     parts = found.split.set_index("case_id")["part"]
     assert parts["p04-1"] == parts["p31-1"]
+
+
+@pytest.mark.parametrize("visits", [1, 3])
+def test_equal_rows_of_a_table_of_categories_are_no_copies(tmp_path: Path, visits: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = [[c, str(rng.choice([30, 60])), sex, "200.0", ill] for c, _, sex, _, ill in toy_rows(60, visits)]
+    raw, card = toy_table(tmp_path, rows)
+    found = prepared(tmp_path, raw, card, test=0.3, validation=0.3)
+    assert "rows-alike" in codes(found)
+    assert "duplicate-content" not in codes(found)
+    seen = found.index.merge(found.split).groupby("part")[["age_band", "sex"]].agg(lambda column: len(set(column)))
+    assert (seen == 2).all(axis=None)
 
 
 def test_splitting_patients_stops_but_as_contrast_it_is_marked(tmp_path: Path) -> None:

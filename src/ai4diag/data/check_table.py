@@ -20,6 +20,8 @@ ALONE_AUROC = 0.98
 """A single column that separates the classes this well is looked at."""
 MISSINGNESS_AUROC = 0.65
 """Missing values that separate the classes this well are looked at."""
+MANY_ZEROS = 3
+"""So many zeros outside a column's range are rather missing values than measurements."""
 FEW_CASES = 30
 """Under so many training cases no single column is judged."""
 
@@ -64,6 +66,8 @@ def column_findings(
             found = f"{len(outside)} values outside: {shown}" + (", ..." if len(outside) > 3 else "")
             unit = "" if column.unit == "1" else f" {column.unit}"
             cure = "They are kept; look them up in the source: a typing error, another unit, or a rare patient."
+            if (values[outside] == 0).sum() >= MANY_ZEROS:
+                cure = "Is 0 written where nothing was measured? Then set zero_is_missing of the column in the card."
             findings.append(Finding("warning", "out-of-range", where, found, f"{low:g} to {high:g}{unit}", cure))
     return findings
 

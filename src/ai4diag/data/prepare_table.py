@@ -15,10 +15,13 @@ from ai4diag.data.check_table import class_findings, duplicate_findings, leak_fi
 from ai4diag.data.divide import divide, official_parts, training_rows
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import stop_on_errors
-from ai4diag.data.table_cases import read_table_cases
+from ai4diag.data.table_cases import TableCases, read_table_cases
 from ai4diag.data.table_features import Preprocess, feature_columns, feature_matrix, feature_statistics
 from ai4diag.errors import DataError
 from ai4diag.types import Finding
+
+CHANCE_COPIES = 0.01
+"""Other rows that a row may equal by chance before equal rows are no longer taken for copies."""
 
 
 def prepare_table(
@@ -47,8 +50,9 @@ def prepare_table(
     kept, parts, noticed = official_parts(cases.index["case_id"], card, raw, recipe.data.split)
     cases = cases.keep(kept)
     findings += noticed + [_post_outcome(column) for column in columns if column.post_outcome]
-    content, ids = cases.content(), cases.index["case_id"].tolist()
-    findings += duplicate_findings(ids, content, "rows")
+    ids = cases.index["case_id"].tolist()
+    content, noticed = _content(cases, ids)
+    findings += noticed
     split, noticed = divide(cases.index, _strata(cases.index), content, card, recipe, parts)
     truth = cases.index["truth"].to_numpy(np.int64)
     findings += noticed + class_findings(split, dict(zip(ids, truth.tolist(), strict=True)), card.classes)
@@ -74,6 +78,21 @@ def prepare_table(
         arrays={"features": features},
         tables={},
     )
+
+
+def _content(cases: TableCases, ids: list[str]) -> tuple[list[str], list[Finding]]:
+    """Return what tells copies of a row, and the copies that there are.
+
+    Equal rows are copies where that is no chance. A table of a few categories has equal rows of different patients;
+    keeping those in one part would test a model on nothing but what it has never seen.
+    """
+    chance = cases.chance_copies()
+    if chance < CHANCE_COPIES:
+        content = cases.content()
+        return content, duplicate_findings(ids, content, "rows")
+    found = f"so few different values that a row equals {chance:.2g} others by chance"
+    cure = "Equal rows are not taken for copies; make sure that no row was entered twice."
+    return ids, [Finding("info", "rows-alike", "rows", found, f"fewer than {CHANCE_COPIES:g}", cure)]
 
 
 def _post_outcome(column: Column) -> Finding:

@@ -38,9 +38,22 @@ class TableCases:
         values = {name: column[rows] for name, column in self.values.items()}
         return TableCases(self.index[rows].reset_index(drop=True), values)
 
+    def chance_copies(self) -> float:
+        """Return how many other rows a row is expected to equal by chance alone, label included.
+
+        It is the number of other rows times the product over columns of the share of pairs of cells that are equal.
+        """
+        pairs = len(self.index) * (len(self.index) - 1)
+        counts = [np.unique(column, return_counts=True)[1] for column in self._columns()]
+        chances = [float((count * (count - 1)).sum()) / max(pairs, 1) for count in counts]
+        return (len(self.index) - 1) * float(np.prod(chances))
+
+    def _columns(self) -> list[Floats]:
+        return [*self.values.values(), self.index["truth"].to_numpy(np.float64)]
+
     def content(self) -> list[str]:
         """Return a hash of each row: all columns that were read, and the label."""
-        stacked = np.column_stack([*self.values.values(), self.index["truth"].to_numpy(np.float64)]) + 0.0
+        stacked = np.column_stack(self._columns()) + 0.0
         stacked[np.isnan(stacked)] = np.nan  # one NaN, whatever its bits were
         return [hashlib.sha256(row.tobytes()).hexdigest() for row in np.ascontiguousarray(stacked)]
 
