@@ -13,7 +13,6 @@ from ai4diag.evaluation.classification import (
     fix_threshold,
     from_counts,
     net_benefit,
-    predictive_values,
 )
 
 
@@ -48,13 +47,6 @@ def test_counts_and_ratios_equal_scikit_learn():
 )
 def test_what_has_no_denominator_is_undefined(counts, undefined):
     assert {name for name, value in from_counts(counts).items() if np.isnan(value)} == undefined
-
-
-def test_predictive_values_equal_those_counted_at_the_same_prevalence():
-    table = from_counts([45, 30, 5, 120])
-    ppv, npv = predictive_values(float(table["sensitivity"]), float(table["specificity"]), 50 / 200)
-    assert (ppv, npv) == pytest.approx((table["ppv"], table["npv"]))
-    assert np.isnan(predictive_values(0, 1, 0.1)[0])
 
 
 TRUTH = [0, 0, 1, 0, 1, 1]

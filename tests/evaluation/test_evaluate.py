@@ -210,6 +210,7 @@ def test_scores_that_are_no_probabilities_are_ranked_but_not_calibrated():
     assert by_name(result)["auroc"] == plain["auroc"]
     assert by_name(result)["f1"] == plain["f1"]
     assert "brier" not in by_name(result)
+    assert any("no probabilities" in note for note in result.notes)
     assert "decision" not in result.curves
 
 

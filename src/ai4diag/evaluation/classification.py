@@ -77,20 +77,6 @@ def from_counts(counts: npt.ArrayLike) -> dict[str, Floats]:
         }
 
 
-def predictive_values(sensitivity: float, specificity: float, prevalence: float) -> tuple[float, float]:
-    """Return PPV and NPV where a share `prevalence` is ill, by Bayes' rule; NaN where nobody is called so.
-
-    >>> tuple(round(value, 3) for value in predictive_values(0.9, 0.9, 0.01))
-    (0.083, 0.999)
-    """
-    yes = sensitivity * prevalence + (1 - specificity) * (1 - prevalence)
-    no = (1 - sensitivity) * prevalence + specificity * (1 - prevalence)
-    return (
-        sensitivity * prevalence / yes if yes > 0 else float("nan"),
-        specificity * (1 - prevalence) / no if no > 0 else float("nan"),
-    )
-
-
 def describe(rule: OperatingPoint) -> str:
     """Return the rule in words."""
     if rule.threshold is not None:

@@ -242,6 +242,8 @@ def _notes(
         notes.append(f"{headline.name}: {headline.note}.")
     if point.note:
         notes.append(f"Operating point: {point.note}.")
+    if "score" in test and not test["score"].between(0, 1).all():
+        notes.append("Scores outside 0..1 are ranked, but are no probabilities: calibration is not estimated.")
     folds = sorted(test["fold"].unique())
     if len(folds) > 1:
         each = [_point_value(scores_of(test[test["fold"] == fold]), plan.primary) for fold in folds]

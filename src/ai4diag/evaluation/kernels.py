@@ -1,8 +1,8 @@
 """Loops that numpy cannot vectorise, compiled by numba on first use and cached on disk.
 
 Import this module inside the function that needs it: importing numba takes about half a second. Every kernel has a
-numpy twin beside its caller that gives the same numbers; `worth_compiling` chooses between them by the amount of work,
-so that a small evaluation never pays for the compiler.
+numpy twin beside its caller that gives the same numbers; the caller chooses between them by the amount of work, so that
+a small evaluation never pays for the compiler.
 """
 
 from __future__ import annotations
