@@ -41,6 +41,11 @@ def test_boxes_end_at_the_edge_of_the_image():
     assert found.boxes.tolist() == [[0, 190, 100, 200]]
 
 
+def test_boxes_outside_the_image_are_not_answers():
+    found = answer([view([[0, 0, 10, 10], [110, 0, 130, 20]], [[0.4], [0.9]])], SIZE)
+    assert found.boxes.tolist() == [[0, 0, 10, 10]]
+
+
 def test_scores_below_the_floor_and_more_than_the_most_are_dropped():
     many = [[20.0 * (n // 12), 16.0 * (n % 12), 20.0 * (n // 12) + 9, 16.0 * (n % 12) + 9] for n in range(150)]
     scores = [[SCORE_FLOOR / 2 if n < 20 else 0.5 + n / 1000] for n in range(150)]

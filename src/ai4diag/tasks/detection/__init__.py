@@ -55,7 +55,7 @@ class Detection:
         """Build the untrained learner that the recipe names, with weights from `recipe.train.seed`.
 
         Raises:
-            ConfigError: the recipe is of another task, a hook or an augmentation is unknown, or the window does not fit.
+            ConfigError: the recipe is of another task, a hook or augmentation is unknown, or the window does not fit.
         """
         from ai4diag.tasks.detection.learner import DetectionLearner
 

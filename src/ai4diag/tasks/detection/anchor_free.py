@@ -72,10 +72,10 @@ class AnchorFreeNetwork(nn.Module):
             if isinstance(module, nn.modules.conv._ConvNd):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if isinstance(module, _Block):
-                nn.init.constant_(module.second[1].weight, 0.5)
+                nn.init.constant_(module.second.get_parameter("1.weight"), 0.5)
         for head, bias in ((self.score_head, -math.log(99)), (self.side_head, 0.0)):
-            nn.init.normal_(head[-1].weight, std=0.01)
-            nn.init.constant_(head[-1].bias, bias)
+            nn.init.normal_(head.get_parameter("1.weight"), std=0.01)
+            nn.init.constant_(head.get_parameter("1.bias"), bias)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return score logits `(batch, classes, *grid)` and log sides `(batch, 2 * D, *grid)`.
@@ -122,7 +122,7 @@ class AnchorFreeNetwork(nn.Module):
         logits, sides = (output.float().flatten(2).transpose(1, 2) for output in outputs)
         points = grid_points(outputs[0].shape[2:], self.stride, logits.device)
         distances = torch.exp(sides.clamp(-4, 4)) * (self.stride * FIRST_SIDE / 2)
-        low, high = distances.split(self.dimensions, -1)
+        low, high = distances.chunk(2, -1)
         return logits, torch.cat([points - low, points + high], -1)
 
 

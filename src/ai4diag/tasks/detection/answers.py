@@ -2,7 +2,7 @@
 
 Boxes that overlap are taken for one object: the best stays (non-maximum suppression), its edges become the mean of
 those that nearly agree with it, weighted by score, and its score the mean over the views of the best score that each
-view gave the object (weighted boxes fusion, Solovyev et al., arXiv:1910.13302, section 3, with votes by near boxes only).
+view gave the object (after weighted boxes fusion, Solovyev et al., arXiv:1910.13302, section 3).
 """
 
 from __future__ import annotations
@@ -63,15 +63,17 @@ def answer(views: list[tuple[Floats, Floats]], size: tuple[float, ...]) -> Answe
     owner = overlaps.argmax(1)
     overlap = overlaps.max(1)
     votes = scores * (overlap > NEARLY_THE_SAME)
-    fused = np.stack([np.bincount(owner, votes * edge, len(kept)) for edge in boxes.T], 1)
-    fused /= np.bincount(owner, votes, len(kept))[:, None]
+    sums = np.stack([np.bincount(owner, votes * edge, len(kept)) for edge in boxes.T], 1)
+    fused = sums / np.bincount(owner, votes, len(kept))[:, None]
     best = np.zeros((len(kept), len(views)))
     same = overlap > SAME_OBJECT
     np.maximum.at(best, (owner[same], view[same]), scores[same])
     score = best.mean(1)
     order = np.argsort(-score, kind="stable")[:MOST_BOXES]
     order = order[score[order] >= SCORE_FLOOR]
-    return Answer(fused[order].astype(np.float32), labels[kept][order], score[order].astype(np.float32))
+    return Answer(
+        np.clip(fused[order].astype(np.float32), 0, limit), labels[kept][order], score[order].astype(np.float32)
+    )
 
 
 _NAMES = ("boxes", "labels", "scores")
@@ -79,7 +81,9 @@ _NAMES = ("boxes", "labels", "scores")
 
 def _candidates(scores: Floats, boxes: Floats) -> Answer:
     """Return the best boxes of one view, before any is taken for another."""
-    cell, label = np.nonzero(scores >= SCORE_FLOOR)
+    half = boxes.shape[1] // 2
+    visible = (boxes[:, half:] > boxes[:, :half]).all(1)
+    cell, label = np.nonzero((scores >= SCORE_FLOOR) & visible[:, None])
     score = scores[cell, label]
     order = np.argsort(-score, kind="stable")[:MOST_CANDIDATES]
     return Answer(boxes[cell[order]], label[order].astype(np.int64), score[order])

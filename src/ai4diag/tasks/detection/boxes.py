@@ -75,7 +75,8 @@ def packed_scale(prepared: Prepared, rows: npt.NDArray[np.int64]) -> npt.NDArray
     """Return packed pixels per original pixel of each axis, float32 `(cases, D)`."""
     spatial = prepared.images.shape[2:]
     sizes = prepared.index[[f"size_{axis}" for axis in range(len(spatial))]].to_numpy(np.float32)[rows]
-    return np.asarray(spatial, np.float32) / sizes
+    scale: npt.NDArray[np.float32] = np.asarray(spatial, np.float32) / sizes
+    return scale
 
 
 def sizes_of(boxes: Tensor) -> Tensor:

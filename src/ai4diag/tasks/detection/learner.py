@@ -139,10 +139,18 @@ class DetectionLearner:
 
     def score(self, prepared: Prepared, rows: Rows) -> dict[str, float]:
         """Return `score`, `map_50` and `map_50_95` of rows, from one view of each image."""
-        truth = truth_columns(prepared, rows)
-        found = self._table(self._answers(prepared, rows, flips=False))
-        columns = [truth[name] for name in truth] + [found[name] for name in ("boxes", "labels", "scores")]
-        cases = DetectionCases.from_lists(*columns, n_classes=len(self.classes), dimensions=len(self.size))
+        self.network.eval()
+        truth, found = truth_columns(prepared, rows), self._table(self._answers(prepared, rows, flips=False))
+        cases = DetectionCases.from_lists(
+            truth["truth_boxes"].tolist(),
+            truth["truth_labels"].tolist(),
+            truth["truth_ignore"].tolist(),
+            found["boxes"].tolist(),
+            found["labels"].tolist(),
+            found["scores"].tolist(),
+            n_classes=len(self.classes),
+            dimensions=len(self.size),
+        )
         figures = mean_average_precision(cases)
         return {"score": figures["map_50_95"], "map_50": figures["map_50"], "map_50_95": figures["map_50_95"]}
 
@@ -154,8 +162,7 @@ class DetectionLearner:
         """
         self._refuse_others(prepared)
         self.network.eval()
-        with torch.inference_mode():
-            return self._table(self._answers(prepared, rows, flips=self.model.flips))
+        return self._table(self._answers(prepared, rows, flips=self.model.flips))
 
     def save(self, folder: Path) -> None:
         """Write `model.safetensors` and `model.json`."""
@@ -197,6 +204,7 @@ class DetectionLearner:
                 one = answer([(scores[number], boxes[number]) for scores, boxes in views], self.size)
                 yield Answer(one.boxes / np.tile(scale[start + number], 2), one.labels, one.scores)
 
+    @torch.inference_mode()
     def _view(self, images: Tensor, axes: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Return scores and boxes of images that are mirrored along `axes`; the boxes are mirrored back."""
         dimensions = len(self.size)
