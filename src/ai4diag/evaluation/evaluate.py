@@ -84,11 +84,9 @@ def evaluate(predictions: pd.DataFrame, *, task: str, classes: Sequence[str], pl
     """
     check(predictions, task)
     if task == "tabular" and len(classes) != 2:
-        raise ConfigError(
-            f"A table has two classes; found {len(classes)}.", "Name the negative, then the positive one."
-        )
-    for where, names in (("interval.unit", (plan.interval.unit,)), ("subgroups", plan.subgroups)):
-        _known_columns(predictions, names, where)
+        raise ConfigError(f"A table has two classes, found {len(classes)}.", "Name the negative, then the positive.")
+    _known_columns(predictions, (plan.interval.unit,), "interval.unit")
+    _known_columns(predictions, plan.subgroups, "subgroups")
     parts = {name: predictions[predictions["part"] == name] for name in ("test", "validation", "contrast")}
     test = parts["test"]
     if not len(test):
@@ -100,19 +98,13 @@ def evaluate(predictions: pd.DataFrame, *, task: str, classes: Sequence[str], pl
         return kind(rows, classes, point)
 
     whole = scores_of(test)
-    headline = (plan.primary, "all")
-    if headline not in whole.entries:
-        known = dict.fromkeys(name for name, group in whole.entries if group == "all")
-        raise ConfigError(
-            f"evaluate.primary: there is no estimate '{plan.primary}'. {did_you_mean(plan.primary, known)}"
-        )
-    entries = [headline, *(entry for entry in whole.entries if entry != headline)]
+    entries = _headline_first(whole.entries, plan.primary)
     estimates, stratified = _estimates(whole, entries, test, plan, "test")
     for attribute in plan.subgroups:
         estimates += _subgroup_estimates(test, attribute, scores_of, whole, plan)
     for part in ("validation", "contrast"):
         if len(parts[part]):
-            estimates += _estimates(scores_of(parts[part]), [headline], parts[part], plan, part)[0]
+            estimates += _estimates(scores_of(parts[part]), entries[:1], parts[part], plan, part)[0]
     return Evaluation(
         task=task,
         classes=tuple(classes),
@@ -122,6 +114,13 @@ def evaluate(predictions: pd.DataFrame, *, task: str, classes: Sequence[str], pl
         curves={**whole.curves(), "parts": _part_counts(predictions, plan.interval.unit)},
         notes=_notes(estimates[0], test, scores_of, point, stratified, predictions, plan),
     )
+
+
+def _headline_first(entries: Entries, primary: str) -> list[tuple[str, str]]:
+    if (primary, "all") not in entries:
+        known = dict.fromkeys(name for name, group in entries if group == "all")
+        raise ConfigError(f"evaluate.primary: there is no estimate '{primary}'. {did_you_mean(primary, known)}")
+    return sorted(entries, key=lambda entry: entry != (primary, "all"))
 
 
 def _operating_point(
