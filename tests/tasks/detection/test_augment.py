@@ -96,6 +96,14 @@ def test_intensities_change_within_bounds_and_boxes_do_not(prepared, name):
     assert torch.equal(truth.boxes, sample((), prepared, np.arange(6))[1].boxes)
 
 
+def test_places_stay_exact_in_a_training_with_half_precision(prepared):
+    plain = sample(GEOMETRY, prepared, np.arange(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = sample(GEOMETRY, prepared, np.arange(3))
+    assert torch.equal(plain[0], mixed[0])
+    assert torch.equal(plain[1].boxes, mixed[1].boxes)
+
+
 def test_volumes_are_augmented_too():
     volume = torch.full((2, 1, 16, 24, 24), 50, dtype=torch.uint8)
     volume[:, :, 4:10, 6:12, 14:22] = 200

@@ -105,7 +105,8 @@ def draw(
     zoom = torch.exp((uniform("scale") * (high - low) + high + low) / 2) if "scale" in names else 1 + uniform("scale")
     stretch = torch.exp(uniform("scale", dimensions) * STRETCH)
     matrix = _turn(turns, dimensions) * (signs * zoom[:, None] * stretch)[:, None, :]
-    reach = matrix.abs() @ torch.tensor(image, dtype=torch.float32) / 2
+    with torch.autocast("cpu", enabled=False):
+        reach = matrix.abs() @ torch.tensor(image, dtype=torch.float32) / 2
     offset = uniform("shift", dimensions) * (reach - torch.tensor(window) / 2).abs()
     return Parameters(
         matrix=matrix,
@@ -133,8 +134,9 @@ def apply(images: Tensor, truth: Truth, parameters: Parameters, fill: Tensor) ->
         float32 `(batch, channels, *window)` on the scale 0 to 255, and the boxes in it, cut off at the window.
     """
     matrix, offset = parameters.matrix.to(images.device), parameters.offset.to(images.device)
-    moved = _resample(images, matrix, offset, parameters.window, fill)
-    return _intensities(moved, parameters), _move(truth, images.shape[2:], matrix, offset, parameters.window)
+    with torch.autocast(images.device.type, enabled=False):  # bfloat16 cannot tell pixel 257 from 258
+        moved = _resample(images, matrix, offset, parameters.window, fill)
+        return _intensities(moved, parameters), _move(truth, images.shape[2:], matrix, offset, parameters.window)
 
 
 def _turn(turns: Tensor, dimensions: int) -> Tensor:
