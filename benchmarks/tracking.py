@@ -2,8 +2,8 @@
 
 A network (30-64-64-2) learns Wisconsin breast mass (scikit-learn's copy, ten times over: 4,550 training cases) with the
 library's loop for 50 epochs of less than a tenth of a second, each telling of four figures. Beginning a run is a row
-of its own, because it costs the same for a training of any length; ours may take a tenth longer than `mlflow.start_run`,
-which binds the run to nothing.
+of its own, because it costs the same for a training of any length; ours may take a tenth longer than
+`mlflow.start_run`, which binds the run to nothing.
 """
 
 from __future__ import annotations
