@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ai4diag.errors import Ai4diagError
 from ai4diag.files import read_json, write_json
-from ai4diag.tracking.store import Store, quietly
+from ai4diag.tracking.store import Store, brief, quietly
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -143,9 +142,3 @@ def send_unsent(client: MlflowClient, store: Store) -> int:
             path.unlink(missing_ok=True)
             sent += 1
     return sent
-
-
-def brief(error: Exception) -> str:
-    """Return kind and first line of an error, at most 300 characters, without the passwords that addresses may hold."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    return re.sub(r"://[^/@\s]*@", "://", f"{type(error).__name__}: {lines[0]}")[:300]

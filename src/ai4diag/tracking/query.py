@@ -14,7 +14,7 @@ from ai4diag.tracking.names import LIMITS
 from ai4diag.tracking.reader import Raw, read_runs
 from ai4diag.tracking.reaper import reap
 from ai4diag.tracking.record import PREFIX
-from ai4diag.tracking.store import locate
+from ai4diag.tracking.store import explained, locate
 from ai4diag.types import Estimate
 
 
@@ -97,10 +97,14 @@ def list_runs(workspace: Path, pipeline: str = "", limit: int = 50) -> list[RunS
         workspace: the folder with `mlruns/`.
         pipeline: only this one; empty: all.
         limit: at most so many.
+
+    Raises:
+        MachineError: the store cannot be read.
     """
     store = locate(workspace)
-    reap(store)
-    return [summary(raw) for raw in read_runs(store, experiment=pipeline, limit=limit)]
+    with explained(store):
+        reap(store)
+        return [summary(raw) for raw in read_runs(store, experiment=pipeline, limit=limit)]
 
 
 def show_run(workspace: Path, run_id: str) -> RunSummary:
@@ -108,10 +112,13 @@ def show_run(workspace: Path, run_id: str) -> RunSummary:
 
     Raises:
         UsageError: no run, or several, begin like that.
+        MachineError: the store cannot be read.
     """
     if len(run_id) < 4:
         raise UsageError(f"'{run_id}' is too short for a run id.", "Give at least 4 characters.")
-    found = read_runs(locate(workspace), run_id_prefix=run_id, limit=2)
+    store = locate(workspace)
+    with explained(store):
+        found = read_runs(store, run_id_prefix=run_id, limit=2)
     if not found:
         raise UsageError(f"There is no run '{run_id}'.", "See: ai4diag runs list")
     if len(found) > 1:

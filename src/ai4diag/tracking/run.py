@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from ai4diag.errors import DataError
 from ai4diag.tracking import names
 from ai4diag.tracking.curves import Curves
-from ai4diag.tracking.outbox import Outbox, brief, log, send_unsent
+from ai4diag.tracking.outbox import Outbox, log, send_unsent
 from ai4diag.tracking.reaper import reap
 from ai4diag.tracking.record import PREFIX, binding, environment, process
-from ai4diag.tracking.store import Store, connect, experiment_id, locate, quietly
+from ai4diag.tracking.store import Store, brief, connect, experiment_id, locate, quietly
 from ai4diag.types import Estimate
 
 if TYPE_CHECKING:
@@ -108,11 +108,17 @@ class Tracker(NoTracker):
 
     def notify(self, event: str, fields: dict[str, Any]) -> None:
         """Keep the figures of an event; now and then a batch of them is sent."""
-        self._observe("", event, fields)
+        if event != "step":  # every step comes by here
+            self._observe("", event, fields)
 
     def observer(self, prefix: str) -> Notify:
         """Return a `notify` whose curves have names that begin with `prefix`."""
-        return lambda event, fields: self._observe(prefix, event, fields)
+
+        def notify(event: str, fields: dict[str, Any]) -> None:
+            if event != "step":
+                self._observe(prefix, event, fields)
+
+        return notify
 
     def estimates(self, estimates: Iterable[Estimate]) -> None:
         """Send estimates, their limits and counts."""
@@ -152,7 +158,7 @@ class Tracker(NoTracker):
         return self.message
 
     def _observe(self, prefix: str, event: str, fields: Mapping[str, Any]) -> None:
-        if event not in ("started", "epoch", "finished"):  # every step comes by here
+        if event not in ("started", "epoch", "finished"):
             return
         if prefix not in self._curves:
             self._curves[prefix] = Curves(prefix, self._recorded)

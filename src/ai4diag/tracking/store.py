@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ai4diag.errors import MachineError
+from ai4diag.errors import Ai4diagError, MachineError
 from ai4diag.files import sha256_bytes
 
 if TYPE_CHECKING:
@@ -138,6 +139,30 @@ def quietly() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def brief(error: Exception) -> str:
+    """Return kind and first line of an error, at most 300 characters, without the passwords that addresses may hold."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return re.sub(r"://[^/@\s]*@", "://", f"{type(error).__name__}: {lines[0]}")[:300]
+
+
+@contextmanager
+def explained(store: Store) -> Iterator[None]:
+    """Turn whatever MLflow, a database driver or the network raise inside into one error that says what to do.
+
+    Raises:
+        MachineError: the store cannot be used.
+    """
+    try:
+        yield
+    except Ai4diagError:
+        raise
+    except Exception as error:
+        cure = "Is MLFLOW_TRACKING_URI right, and the server running?"
+        if store.database is not None:
+            cure = f"If {store.database} is damaged, move it away; the next run makes a new one."
+        raise MachineError(f"{store} cannot be used ({brief(error)}).", cure) from error
 
 
 def _create(store: Store) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ai4diag.errors import MachineError
-from ai4diag.tracking.store import ENVIRONMENT, connect, experiment_id, locate, quietly
+from ai4diag.tracking.store import ENVIRONMENT, connect, experiment_id, explained, locate, quietly
 
 HOST = "127.0.0.1"
 
@@ -38,10 +38,10 @@ def ui(workspace: Path, pipeline: str = "", port: int | None = None) -> Ui:
         port: where to listen; None takes 5000 or the next that is free.
 
     Raises:
-        MachineError: the port is taken, or none is free.
+        MachineError: the store cannot be used; the port is taken, or none is free.
     """
     store = locate(workspace)
-    with quietly():
+    with explained(store), quietly():
         client = connect(store)
         page = (
             f"/#/experiments/{experiment_id(client, store, pipeline)}/runs?workflowType=machine_learning"
