@@ -59,6 +59,8 @@ class _Detector(Settings):
     """Size in packed pixels of the piece of an image that one training step sees; None: the whole image."""
     flips: bool = True
     """Predict on mirrored images as well and join the answers: better edges, in 4 times the time (8 times in 3D)."""
+    transpose: bool = False
+    """Predict with the last two axes exchanged as well, where pixels are square: twice the time again."""
 
 
 class AnchorFree(_Detector):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from ai4diag.config.card import Card
-    from ai4diag.config.recipe import Recipe, Train
+    from ai4diag.config.recipe import Recipe
     from ai4diag.data.prepared import Prepared
 
 Notify = Callable[[str, dict[str, Any]], None]
@@ -50,7 +50,7 @@ class NetworkLearner(Learner, Protocol):
     network: torch.nn.Module
 
     def place(self, prepared: Prepared, train: np.ndarray, device: torch.device) -> None:
-        """Learn statistics from rows `train` only, and put cases and network on the device. Called once, before training."""
+        """Learn statistics from rows `train` only, and put cases and network on the device; called before training."""
 
     def loss(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Return the losses of one augmented batch as scalars; the loop minimises `loss` and reports the others.

@@ -114,18 +114,19 @@ def test_predictions_do_not_depend_on_the_rows_beside(prepared, taught):
     np.testing.assert_allclose(together["scores"][2][:3], alone["scores"][0][:3], atol=1e-4)
 
 
-def test_mirrored_views_answer_for_the_image_that_was_not_mirrored(prepared, taught):
+@pytest.mark.parametrize("views", [{"flips": True}, {"transpose": True}, {"flips": True, "transpose": True}])
+def test_turned_views_answer_for_the_image_as_it_stands(prepared, taught, views):
     learner = taught[0]
     rows = prepared.folds()[0].train
     plain = learner.predict(prepared, rows)
-    joined = DetectionLearner.predict(_with_flips(learner, prepared), prepared, rows)
+    joined = DetectionLearner.predict(_with_views(learner, prepared, views), prepared, rows)
     for one, two in zip(plain["boxes"], joined["boxes"], strict=True):
         assert len(two) > 0
         assert np.abs(one[:4] - two.reshape(-1, 4)).max(1).min() < 12
 
 
-def _with_flips(learner, prepared):
-    flipping = learner_for(prepared, learner.model.model_copy(update={"flips": True}))
+def _with_views(learner, prepared, views):
+    flipping = learner_for(prepared, learner.model.model_copy(update=views))
     flipping.network.load_state_dict(learner.network.state_dict())
     flipping.mean, flipping.spread = learner.mean, learner.spread
     return flipping

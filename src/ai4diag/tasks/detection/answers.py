@@ -82,7 +82,7 @@ _NAMES = ("boxes", "labels", "scores")
 def _candidates(scores: Floats, boxes: Floats) -> Answer:
     """Return the best boxes of one view, before any is taken for another."""
     half = boxes.shape[1] // 2
-    visible = (boxes[:, half:] > boxes[:, :half]).all(1)
+    visible: npt.NDArray[np.bool_] = np.all(boxes[:, half:] > boxes[:, :half], axis=1)
     cell, label = np.nonzero((scores >= SCORE_FLOOR) & visible[:, None])
     score = scores[cell, label]
     order = np.argsort(-score, kind="stable")[:MOST_CANDIDATES]

@@ -32,6 +32,7 @@ _AT_ONCE = 8
 
 Rows = npt.NDArray[np.int64]
 Outputs = tuple[Tensor, ...]
+View = tuple[tuple[int, ...], bool]
 
 
 class Detector(Protocol):
@@ -140,7 +141,7 @@ class DetectionLearner:
     def score(self, prepared: Prepared, rows: Rows) -> dict[str, float]:
         """Return `score`, `map_50` and `map_50_95` of rows, from one view of each image."""
         self.network.eval()
-        truth, found = truth_columns(prepared, rows), self._table(self._answers(prepared, rows, flips=False))
+        truth, found = truth_columns(prepared, rows), self._table(self._answers(prepared, rows, [((), False)]))
         cases = DetectionCases.from_lists(
             truth["truth_boxes"].tolist(),
             truth["truth_labels"].tolist(),
@@ -162,7 +163,7 @@ class DetectionLearner:
         """
         self._refuse_others(prepared)
         self.network.eval()
-        return self._table(self._answers(prepared, rows, flips=self.model.flips))
+        return self._table(self._answers(prepared, rows, _views(len(self.size), self.model)))
 
     def save(self, folder: Path) -> None:
         """Write `model.safetensors` and `model.json`."""
@@ -193,30 +194,35 @@ class DetectionLearner:
         images = (images - self.mean.view(1, -1, *ones)) / self.spread.view(1, -1, *ones)
         return images.contiguous(memory_format=torch.channels_last) if len(self.size) == 2 else images
 
-    def _answers(self, prepared: Prepared, rows: Rows, *, flips: bool) -> Iterator[Answer]:
+    def _answers(self, prepared: Prepared, rows: Rows, looks: Sequence[View]) -> Iterator[Answer]:
         """Yield what is found in each image, in pixels of the original."""
         scale = packed_scale(prepared, rows)
         for start in range(0, len(rows), _AT_ONCE):
             chosen = rows[start : start + _AT_ONCE]
             images = torch.from_numpy(prepared.images[chosen]).to(self._device)
-            views = [self._view(images, axes) for axes in _mirrors(len(self.size), flips)]
+            views = [self._view(images, *look) for look in looks]
             for number in range(len(chosen)):
                 one = answer([(scores[number], boxes[number]) for scores, boxes in views], self.size)
                 yield Answer(one.boxes / np.tile(scale[start + number], 2), one.labels, one.scores)
 
     @torch.inference_mode()
-    def _view(self, images: Tensor, axes: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return scores and boxes of images that are mirrored along `axes`; the boxes are mirrored back."""
+    def _view(
+        self, images: Tensor, mirrored: Sequence[int], exchanged: bool
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return scores and boxes of images that are mirrored, then turned; the boxes are brought back."""
         dimensions = len(self.size)
-        normal = self._normalise(images.flip([2 + axis for axis in axes]).float())
-        missing = [
-            padded - side
-            for side, padded in zip(self.size, _rounded_up(self.size, self._detector.divisor), strict=True)
-        ]
+        normal = self._normalise(images.flip([2 + axis for axis in mirrored]).float())
+        if exchanged:
+            normal = normal.transpose(-1, -2)
+        size = normal.shape[2:]
+        missing = [padded - side for side, padded in zip(size, _rounded_up(size, self._detector.divisor), strict=True)]
         padding = [amount for after in reversed(missing) for amount in (0, after)]
         scores, boxes = self._detector.decode(self.network(F.pad(normal, padding)))
         boxes = boxes.clone()
-        for axis in axes:
+        if exchanged:
+            last = [dimensions - 2, dimensions - 1, 2 * dimensions - 2, 2 * dimensions - 1]
+            boxes[..., last] = boxes[..., [last[1], last[0], last[3], last[2]]]
+        for axis in mirrored:
             boxes[..., [axis, axis + dimensions]] = self.size[axis] - boxes[..., [axis + dimensions, axis]]
         return scores.float().cpu().numpy(), boxes.float().cpu().numpy()
 
@@ -270,16 +276,15 @@ def read_learner(model: AnchorFree | RetinaNet, facts: Mapping[str, Any], weight
     return learner
 
 
-def _mirrors(dimensions: int, flips: bool) -> list[tuple[int, ...]]:
-    """Return the sets of axes along which an image is mirrored; the empty set first.
+def _views(dimensions: int, model: AnchorFree | RetinaNet) -> list[View]:
+    """Return the views of an image in which it is predicted: mirrored axes, and whether the last two are exchanged.
 
-    >>> _mirrors(2, True)
-    [(), (1,), (0,), (0, 1)]
+    >>> _views(2, AnchorFree())
+    [((), False), ((1,), False), ((0,), False), ((0, 1), False)]
     """
-    if not flips:
-        return [()]
-    choices = product((False, True), repeat=dimensions)
-    return [tuple(axis for axis, mirrored in enumerate(choice) if mirrored) for choice in choices]
+    choices = product((False, True), repeat=dimensions) if model.flips else [(False,) * dimensions]
+    mirrored = [tuple(axis for axis, chosen in enumerate(choice) if chosen) for choice in choices]
+    return [(axes, exchanged) for exchanged in ((False, True) if model.transpose else (False,)) for axes in mirrored]
 
 
 def _rounded_up(size: Sequence[int], divisor: int) -> tuple[int, ...]:
