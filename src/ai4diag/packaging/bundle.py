@@ -23,7 +23,7 @@ FORMAT = 1
 
 
 def write_bundle(folder: Path, *, model: Path, readme: Path, estimates: Path, metadata: Mapping[str, Any]) -> None:
-    """Write a bundle; it appears whole or not at all, and replaces the one that was there.
+    """Write a bundle; it appears whole or not at all, and replaces the one that was there, which goes as a whole too.
 
     Args:
         folder: the bundle.
@@ -39,8 +39,12 @@ def write_bundle(folder: Path, *, model: Path, readme: Path, estimates: Path, me
     shutil.copyfile(estimates, making / "estimates.json")
     write_json(making / "metadata.json", {"format": FORMAT, **metadata})
     write_json(making / "manifest.json", {"format": FORMAT, "files": _hashes(making)})
-    shutil.rmtree(folder, ignore_errors=True)
+    before = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(before, ignore_errors=True)
+    if folder.exists():
+        folder.replace(before)
     making.replace(folder)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def verify_bundle(folder: Path) -> dict[str, Any]:
