@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 
 from ai4diag.errors import Ai4diagError, DataError, MachineError, did_you_mean
-from ai4diag.files import atomic_path, read_json, sha256_file, sha256_json, write_bytes, write_json, write_text
+from ai4diag.files import (
+    atomic_path,
+    exclusive,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -89,3 +98,30 @@ def test_did_you_mean_names_the_nearest_or_all():
     assert did_you_mean("retinanat", ["retinanet", "anchor_free"]) == "Did you mean 'retinanet'?"
     assert did_you_mean("qqq", ["b", "a"]) == "Known: a, b."
     assert did_you_mean("x", []) == ""
+
+
+def test_a_lock_lets_one_process_in_and_dies_with_it(tmp_path):
+    path = tmp_path / "out" / ".lock"
+    script = (
+        "import sys, time; from pathlib import Path; from ai4diag.files import exclusive\n"
+        "with exclusive(Path(sys.argv[1]), 'x'): print('in', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "in\n"
+        refusal = f"Process {holder.pid} is at work on breast-mass.*kill {holder.pid}"
+        with pytest.raises(MachineError, match=refusal), exclusive(path, "breast-mass"):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    with exclusive(path, "breast-mass"):
+        assert path.read_text() == str(os.getpid())
+    with exclusive(path, "breast-mass"):
+        pass
+
+
+def test_a_lock_where_nothing_can_be_written_is_explained(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(MachineError, match="Cannot write"), exclusive(tmp_path / "out" / ".lock", "breast-mass"):
+        pass

@@ -72,6 +72,15 @@ class TrainingError(Ai4diagError):
     exit_code = 8
 
 
+def kind_of_exit_code(code: int) -> type[Ai4diagError]:
+    """Return the kind of error with which a command ends in this exit code; `Ai4diagError` for any other.
+
+    >>> kind_of_exit_code(5).__name__, kind_of_exit_code(99).__name__
+    ('GateError', 'Ai4diagError')
+    """
+    return next((kind for kind in Ai4diagError.__subclasses__() if kind.exit_code == code), Ai4diagError)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `Did you mean 'x'?` for the nearest known word, else the list of known words.
 

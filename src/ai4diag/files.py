@@ -1,7 +1,8 @@
-"""Files that are whole or absent: atomic writes, hashes, strict JSON."""
+"""Files that are whole or absent: atomic writes, locks, hashes, strict JSON."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import math
@@ -43,6 +44,37 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock for as long as the context lasts; the system releases it when the process dies, however it dies.
+
+    Args:
+        path: the lock file; it stays, because removing it would let two processes in.
+        what: what is being worked on, for the error.
+
+    Raises:
+        MachineError: another process holds the lock, or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+", encoding="ascii")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            other = stream.read().strip()
+            raise MachineError(
+                f"Process {other} is at work on {what}.", f"Wait until it has ended, or end it: kill {other}"
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
 
 
 def write_bytes(path: Path, content: bytes) -> None:

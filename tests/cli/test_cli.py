@@ -6,11 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 
 from ai4diag import cli, errors
+from ai4diag.cli import data
+from ai4diag.cli.machine import examine
 
 
 def call(*words, cwd=None, env=None):
@@ -65,6 +68,13 @@ def test_every_command_explains_itself(words):
         (["new", "breast-mass", "--task", "tabular", "--dataset", "wdbc"], 2, "already"),
         (["new", "other", "--task", "tabular", "--dataset", "bccd"], 2, "for the task detection"),
         (["evaluate"], 2, "Name a pipeline"),
+        (["evaluate", "breast-mass", "--predictions", "x.csv", "--plan", "y.yaml"], 2, "not both"),
+        (["run", "breast-mass", "brest-mass"], 2, "Did you mean 'breast-mass'?"),
+        (["runs", "list", "brest-mass"], 2, "Did you mean 'breast-mass'?"),
+        (["runs", "list", "--limit", "0"], 2, "x>=1"),
+        (["ui", "brest-mass"], 2, "Did you mean 'breast-mass'?"),
+        (["ui", "--port", "99999"], 2, "65535"),
+        (["package", "breast-mass", "--quick", "--set", "train.seed=3"], 4, "breast-mass --quick --set train.seed=3"),
     ],
 )
 def test_a_mistake_gets_its_code_one_clear_sentence_and_no_traceback(repository, words, code, said):
@@ -86,6 +96,26 @@ def test_json_goes_to_stdout_and_parses(repository):
     assert {"wdbc", "bccd"} <= {card["name"] for card in cards}
     card = json.loads(call("data", "show", "bccd", "--json", cwd=repository).stdout)
     assert card["classes"] == ["RBC", "WBC", "Platelets"]
+
+
+def test_a_mirror_named_as_seen_from_a_subfolder_is_found_from_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("AI4DIAG_MIRROR", "../mirror")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    assert Path(data.mirror()).resolve() == tmp_path / "mirror"
+    monkeypatch.setenv("AI4DIAG_MIRROR", "https://example.org/data")
+    assert data.mirror() == "https://example.org/data"
+    monkeypatch.setenv("AI4DIAG_MIRROR", "")
+    assert data.mirror() is None
+
+
+def test_doctor_names_a_params_file_that_is_wrong(tmp_path):
+    (tmp_path / "pipelines").mkdir()
+    for wrong in ("pipelines: {breast-mass: }", "pipelines: {1: {task: a, dataset: b}}", "pipelines: ["):
+        (tmp_path / "params.yaml").write_text(wrong)
+        (found,) = [item for item in examine(tmp_path) if item.name == "workspace"]
+        assert found.level == "fault"
+        assert "params.yaml" in found.found
 
 
 def test_output_into_a_closed_pipe_is_no_error(repository):

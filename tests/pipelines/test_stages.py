@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from ai4diag.evaluation.predictions import read_predictions
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ai4diag.errors import ConfigError, DataError, GateError, UsageError, VerifyError
-from ai4diag.packaging.bundle import load_bundle, verify_bundle
+from ai4diag.evaluation.predictions import read_predictions
+from ai4diag.packaging.bundle import load_bundle, verify_bundle, write_bundle
 from ai4diag.pipelines import stages, verify
 from ai4diag.pipelines.check import check
 from ai4diag.pipelines.new import new_pipeline
@@ -101,6 +102,65 @@ def test_a_gate_that_is_not_met_packages_nothing_and_takes_the_old_bundle_away(p
     with pytest.raises(GateError, match="auroc_low"):
         stages.package(strict)
     assert not (pipeline.out / "bundle").exists()
+
+
+def test_a_bundle_is_whole_or_absent_wherever_its_making_is_killed(pipeline, tmp_path):
+    """A process per system call that changes a folder, killed at that call; the bundle that is replaced was whole."""
+    run(pipeline)
+    bundle = stages.package(pipeline)
+    parts = {"model": pipeline.out / "model", "readme": pipeline.folder / "README.md"}
+    parts |= {"estimates": pipeline.out / "estimates.json", "metadata": {"task": "tabular"}}
+
+    def write_until(kill_at):
+        calls = 0
+
+        def count(event, arguments):
+            nonlocal calls
+            if event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir"):
+                calls += 1
+                if calls == kill_at:
+                    os._exit(9)
+
+        child = os.fork()
+        if child == 0:
+            sys.addaudithook(count)
+            write_bundle(bundle, **parts)
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    for kill_at in range(1, 100):
+        ended = write_until(kill_at)
+        if ended == 0 or bundle.exists():
+            assert verify_bundle(bundle)["task"] == "tabular"
+        if ended == 0:
+            break
+    assert ended == 0
+    assert kill_at > 8
+    assert sorted(path.name for path in pipeline.out.glob(".bundle*")) == []
+
+
+def test_estimates_of_an_earlier_model_are_never_packaged_with_a_new_one(pipeline):
+    run(pipeline)
+    stages.train(pipeline, notify=quiet, tracker=NoTracker())
+    with pytest.raises(DataError, match="ai4diag evaluate breast-mass"):
+        stages.package(pipeline)
+
+
+@pytest.mark.parametrize("content", ["{", "[{}]", '{"a": 1}', "[3]", "\xff"])
+def test_estimates_that_are_damaged_are_named(pipeline, content):
+    path = pipeline.out / "estimates.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError, match=r"estimates\.json does not hold a list of estimates"):
+        stages.package(pipeline)
+
+
+def test_a_model_that_is_missing_names_the_stage_to_run(pipeline):
+    run(pipeline)
+    shutil.rmtree(pipeline.out / "model")
+    for stage in (lambda: stages.evaluate(pipeline, tracker=NoTracker()), lambda: stages.package(pipeline)):
+        with pytest.raises(DataError, match="ai4diag train breast-mass"):
+            stage()
 
 
 def test_every_change_to_a_bundle_is_noticed(pipeline):
@@ -209,6 +269,9 @@ def test_a_hook_replaces_the_default_and_a_broken_one_is_named(pipeline):
     path = pipeline.folder / "pipeline.py"
     path.write_text("def preprocess(table):\n    return table.assign(mean_radius=table['mean radius'] * 0)\n")
     assert list(pipeline.hooks()) == ["preprocess"]
+    path.write_text("\ndef preprocess(table):\n    return table['no such column']\n")
+    with pytest.raises(ConfigError, match=r"pipeline\.py, line 3: preprocess raised KeyError: 'no such column'"):
+        stages.prepare(pipeline, notify=quiet)
     path.write_text("def preprocess(table:\n")
     with pytest.raises(ConfigError, match=r"pipeline\.py cannot be imported: SyntaxError"):
         pipeline.hooks()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ai4diag.errors import UsageError
+from ai4diag.errors import MachineError, UsageError
 from ai4diag.tracking import track
 from ai4diag.tracking.query import compare_runs, list_runs, show_run
 from ai4diag.tracking.reader import from_client, from_database
@@ -120,3 +120,18 @@ def test_listing_runs_does_not_import_mlflow(workspace: Path, three_runs: list[s
         "assert len(list_runs(Path(sys.argv[1]))) == 3; assert 'mlflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, workspace], check=True)
+
+
+@pytest.mark.parametrize("content", [b"garbage" * 500, b"SQLite format 3\0" + b"\1" * 5000])
+def test_a_damaged_database_is_named_with_its_cure(workspace: Path, content: bytes) -> None:
+    (workspace / "mlruns" / "mlflow.db").write_bytes(content)
+    with pytest.raises(MachineError, match=r"mlruns cannot be used.*mlflow\.db is damaged, move it away"):
+        list_runs(workspace)
+    with pytest.raises(MachineError, match="mlruns cannot be used"):
+        show_run(workspace, "abcdef")
+
+
+def test_a_server_that_is_not_there_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(MachineError, match="MLFLOW_TRACKING_URI"):
+        list_runs(workspace)

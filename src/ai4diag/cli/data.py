@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
@@ -12,8 +13,9 @@ from ai4diag.cli.progress import Progress
 
 
 def mirror() -> str | None:
-    """Return the offline mirror: `AI4DIAG_MIRROR`, a folder or an address."""
-    return os.environ.get("AI4DIAG_MIRROR") or None
+    """Return the offline mirror: `AI4DIAG_MIRROR`, a folder (as seen from the current one) or an address."""
+    found = os.environ.get("AI4DIAG_MIRROR") or None
+    return found if found is None or "://" in found else str(Path(found).absolute())
 
 
 @click.command("list")

@@ -96,14 +96,15 @@ def _workspace(folder: Path) -> list[Symptom]:
 
     try:
         here = Workspace.find(folder)
+        names = list(here.table)
     except Ai4diagError as error:
         return [Symptom("workspace", "fault", error.message, error.cure)]
-    symptoms = [Symptom("workspace", "ok", f"{here.root}, {len(here.table)} pipelines")]
+    symptoms = [Symptom("workspace", "ok", f"{here.root}, {len(names)} pipelines")]
     for name in ("data", "mlruns", "pipelines"):
         path = here.root / name
         if path.exists() and not os.access(path, os.W_OK):
             symptoms.append(Symptom(name, "fault", f"{path} cannot be written", "Give yourself write permission."))
-    for name in here.table:
+    for name in names:
         try:
             here.pipeline(name)
         except Ai4diagError as error:

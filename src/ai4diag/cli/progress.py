@@ -41,7 +41,8 @@ class Progress:
         message(f"{self.label}{self.fold}: resumed after epoch {fields['epoch']}")
 
     def _on_started(self, fields: dict[str, Any]) -> None:
-        self.begin, self.seen, self.first_step = time.monotonic(), "", -1
+        self.begin = self.spoken = time.monotonic()
+        self.seen, self.first_step = "", -1
         if not self.fold:
             size = f", {fields['parameters']:,} parameters" if "parameters" in fields else ""
             message(f"{self.label}: {fields['cases']} cases{size}, on {fields.get('device', 'cpu')}")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +13,7 @@ from ai4diag.cli import show
 from ai4diag.cli.context import workspace
 from ai4diag.cli.data import mirror
 from ai4diag.cli.progress import Progress
-from ai4diag.errors import Ai4diagError, GateError, VerifyError
+from ai4diag.errors import GateError, VerifyError
 
 if TYPE_CHECKING:
     from ai4diag.pipelines.workspace import Pipeline
@@ -38,7 +35,8 @@ def prepare(name: str, quick: bool, overrides: Sequence[str]) -> None:
     from ai4diag.pipelines import stages
 
     pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
-    prepared = stages.prepare(pipeline, mirror=mirror(), notify=Progress(f"get {pipeline.recipe.data.dataset}"))
+    with pipeline.alone():
+        prepared = stages.prepare(pipeline, mirror=mirror(), notify=Progress(f"get {pipeline.recipe.data.dataset}"))
     counts = {level: sum(f.level == level for f in prepared.findings) for level in ("warning", "info")}
     show.message(f"prepare {name}: {len(prepared.index)} cases, {counts['warning']} warnings (in the report)")
 
@@ -51,7 +49,7 @@ def train(name: str, quick: bool, overrides: Sequence[str]) -> None:
     from ai4diag.pipelines import stages, tracked
 
     pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
-    with tracked.training(pipeline) as tracker:
+    with pipeline.alone(), tracked.training(pipeline) as tracker:
         stages.train(pipeline, notify=Progress(f"train {name}"), tracker=tracker)
 
 
@@ -73,12 +71,14 @@ def evaluate(
     from ai4diag.pipelines import stages, tracked
 
     if predictions is not None or plan is not None:
+        if name is not None:
+            raise click.UsageError("Name a pipeline, or give --predictions and --plan, not both.")
         _evaluate_external(predictions, plan, as_json)
         return
     if name is None:
         raise click.UsageError("Name a pipeline, or give --predictions and --plan.")
     pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
-    with tracked.evaluation(pipeline) as tracker:
+    with pipeline.alone(), tracked.evaluation(pipeline) as tracker:
         evaluation = stages.evaluate(pipeline, tracker=tracker)
     if as_json:
         show.data([item.as_dict() for item in evaluation.estimates])
@@ -106,7 +106,9 @@ def package(name: str, quick: bool, overrides: Sequence[str]) -> None:
     """Write the bundle, if the release gate is met."""
     from ai4diag.pipelines import stages
 
-    bundle = stages.package(workspace().pipeline(name, quick=quick, overrides=overrides))
+    pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
+    with pipeline.alone():
+        bundle = stages.package(pipeline)
     show.message(f"package {name}: {show.relative(bundle)}")
 
 
@@ -119,8 +121,9 @@ def run(names: Sequence[str], quick: bool, overrides: Sequence[str]) -> None:
     Without --quick and --set this is `dvc repro`: what is up to date is not run again. A variant runs all its stages
     and writes to pipelines/NAME/out/VARIANT, so that the pipeline's own results stay.
     """
-    for name in names:
-        _run(workspace().pipeline(name, quick=quick, overrides=overrides))
+    here = workspace()
+    for pipeline in [here.pipeline(name, quick=quick, overrides=overrides) for name in names]:
+        _run(pipeline)
 
 
 @click.command("demo")
@@ -132,29 +135,18 @@ def demo() -> None:
 
 
 def _run(pipeline: Pipeline) -> None:
-    if pipeline.variant:
-        _run_variant(pipeline)
-    else:
-        _repro(pipeline)
+    from ai4diag.pipelines.reproduce import reproduce
+
+    try:
+        if pipeline.variant:
+            with pipeline.alone():
+                _run_variant(pipeline)
+        else:
+            reproduce(pipeline, mirror=mirror())
+    except GateError:
+        _headline(pipeline)  # what was measured is worth seeing all the more
+        raise
     _headline(pipeline)
-
-
-def _repro(pipeline: Pipeline) -> None:
-    """Run the pipeline's stages through DVC, which skips what is up to date."""
-    stages = [f"{stage}@{pipeline.name}" for stage in ("prepare", "train", "evaluate", "package")]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
-    done = subprocess.run(  # noqa: S603 - fixed words, no shell
-        [sys.executable, "-m", "dvc", "repro", "--quiet", "--single-item", *stages],
-        cwd=pipeline.workspace.root,
-        env=environment,
-        check=False,
-    )
-    if done.returncode:
-        raise Ai4diagError(
-            f"A stage of {pipeline.name} failed; its message stands above.",
-            f"After mending it, `ai4diag run {pipeline.name}` goes on from there.",
-        )
 
 
 def _run_variant(pipeline: Pipeline) -> None:
@@ -172,15 +164,13 @@ def _run_variant(pipeline: Pipeline) -> None:
 
 
 def _headline(pipeline: Pipeline) -> None:
-    from ai4diag.files import read_json
     from ai4diag.pipelines.stages import read_estimates
+    from ai4diag.pipelines.tracked import run_id
 
     estimates = read_estimates(pipeline.out / "estimates.json")
-    record = pipeline.out / "run.json"
     name = f"{pipeline.name} ({pipeline.variant})" if pipeline.variant else pipeline.name
     click.echo(f"{name}: {estimates[0]}")
-    if record.is_file():
-        click.echo(f"  MLflow run  {read_json(record)['run_id']}")
+    click.echo(f"  MLflow run  {run_id(pipeline) or 'not tracked'}")
     click.echo(f"  report      {show.relative(pipeline.out / 'report.html')}")
     if (pipeline.out / "bundle").is_dir():
         click.echo(f"  bundle      {show.relative(pipeline.out / 'bundle')}")

@@ -112,14 +112,13 @@ class _Trial:
         return f"{self.recipe.task}, {self.recipe.model.network}"
 
     def cases_are_prepared(self) -> str:
-        """Use the prepared cases that are there if they are of this recipe, else prepare them in the scratch folder."""
         trial = dataclasses.replace(self.pipeline, variant="check")
-        folder = trial.out / "prepared"
-        try:
-            stages.prepare(trial, mirror=self.mirror, notify=lambda name, fields: None)
-            shutil.move(folder, self.scratch / "prepared")
-        finally:
-            shutil.rmtree(trial.out, ignore_errors=True)
+        with trial.alone():
+            try:
+                stages.prepare(trial, mirror=self.mirror, notify=lambda name, fields: None)
+                shutil.move(trial.out / "prepared", self.scratch / "prepared")
+            finally:
+                shutil.rmtree(trial.out, ignore_errors=True)
         self.prepared = Prepared.open(self.scratch / "prepared")
         self.fold = _few(self.prepared, FEW[self.recipe.task])
         return f"{len(self.prepared.index)} cases, {len(self.prepared.findings)} findings"

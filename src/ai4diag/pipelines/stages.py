@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import lru_cache
 from importlib.resources import files
@@ -15,7 +16,7 @@ from ai4diag.config.base import parse_yaml
 from ai4diag.data import catalogue
 from ai4diag.data.prepared import FINAL, Fold, Prepared
 from ai4diag.errors import DataError, GateError
-from ai4diag.files import read_json, sha256_file, sha256_json, write_json, write_text
+from ai4diag.files import sha256_file, sha256_json, write_json, write_text
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tasks import task
 from ai4diag.tasks.base import Learner, Notify, Task
@@ -49,7 +50,8 @@ def prepare(pipeline: Pipeline, *, mirror: str | None = None, notify: Notify) ->
 def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -> None:
     """Fit one learner per fold; write the kept one's weights, all predictions and the history.
 
-    A killed training is taken up again from `out/checkpoint` when recipe and data are still the same.
+    Estimates and report of an earlier model are removed, so that they are never packaged with this one. A killed
+    training is taken up again from `out/checkpoint` when recipe and data are still the same.
     """
     from ai4diag.evaluation.predictions import write_predictions
     from ai4diag.training.loop import notify_all
@@ -67,6 +69,8 @@ def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -
         histories.append({"fold": fold.number, "contrast": fold.contrast, "epochs": history})
         if fold.number != FINAL:
             tables.append(predict_fold(knows, learner, pipeline, prepared, fold))
+    for name in ("predictions.parquet", "history.json", "estimates.json", "report.html"):
+        (pipeline.out / name).unlink(missing_ok=True)  # a kill from here on never leaves them beside another model
     shutil.rmtree(pipeline.out / "model", ignore_errors=True)
     learner.save(pipeline.out / "model")
     facts = {"task": pipeline.recipe.task, "classes": list(prepared.classes), "pipeline": pipeline.name}
@@ -145,7 +149,7 @@ def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
     tracker.estimates(evaluation.estimates)
     for name in ("report.html", "estimates.json", "history.json"):
         tracker.artifact(pipeline.out / name)
-    for path in sorted((pipeline.out / "model").iterdir()):
+    for path in sorted(stage_file(pipeline, "model", "train").iterdir()):
         tracker.artifact(path, "model")
     return evaluation
 
@@ -180,9 +184,8 @@ def package(pipeline: Pipeline) -> Path:
         "accept": dict(recipe.evaluate.accept),
         "intended_use": "See README.md. Not for clinical use without the manufacturer's own approval.",
     }
-    write_bundle(
-        bundle, model=pipeline.out / "model", readme=pipeline.folder / "README.md", estimates=path, metadata=metadata
-    )
+    model, readme = stage_file(pipeline, "model", "train"), pipeline.folder / "README.md"
+    write_bundle(bundle, model=model, readme=readme, estimates=path, metadata=metadata)
     return bundle
 
 
@@ -197,8 +200,27 @@ def open_prepared(pipeline: Pipeline) -> Prepared:
 
 
 def read_estimates(path: Path) -> list[Estimate]:
-    """Read `estimates.json`."""
-    return [Estimate.from_dict(item) for item in read_json(path)]
+    """Read `estimates.json`.
+
+    Raises:
+        DataError: it is missing, or does not hold estimates.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} does not exist.", "Run `ai4diag evaluate` first.")
+    return parse_estimates(path.read_bytes(), str(path))
+
+
+def parse_estimates(content: str | bytes, where: str) -> list[Estimate]:
+    """Read the content of an `estimates.json`; `where` names it in errors.
+
+    Raises:
+        DataError: it does not hold estimates.
+    """
+    try:
+        return [Estimate.from_dict(item) for item in json.loads(content)]
+    except (KeyError, TypeError, ValueError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise DataError(f"{where} does not hold a list of estimates ({found}).", "Evaluate again.") from None
 
 
 def stage_file(pipeline: Pipeline, name: str, stage: str) -> Path:
@@ -209,5 +231,5 @@ def stage_file(pipeline: Pipeline, name: str, stage: str) -> Path:
     """
     path = pipeline.out / name
     if not path.exists():
-        raise DataError(f"{path} does not exist.", f"Run `ai4diag {stage} {pipeline.name}` first.")
+        raise DataError(f"{path} does not exist.", f"Run `ai4diag {stage} {pipeline.words}` first.")
     return path

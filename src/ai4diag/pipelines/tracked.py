@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ai4diag.errors import DataError
 from ai4diag.files import read_json, sha256_file, write_json
 from ai4diag.pipelines.stages import stage_file
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tracking import NoTracker, Tracker, track
 
+RECORD = "run.json"
+
 
 @contextmanager
 def training(pipeline: Pipeline) -> Iterator[Tracker | NoTracker]:
     """Record a training; one that was killed is continued in the run in which it began."""
+    import torch  # noqa: F401 - training needs it anyway, and only when it is loaded the run can name the GPU
+
     interrupted = any((pipeline.out / "checkpoint").glob("*.safetensors"))
     with _track(pipeline, continued=interrupted) as tracker:
         yield tracker
@@ -26,8 +31,15 @@ def evaluation(pipeline: Pipeline) -> Iterator[Tracker | NoTracker]:
         yield tracker
 
 
+def run_id(pipeline: Pipeline) -> str:
+    """Return the id of the run that recorded what is in `out/`; empty when there is none, or its file is damaged."""
+    try:
+        return str(read_json(pipeline.out / RECORD)["run_id"])
+    except (DataError, KeyError, TypeError):
+        return ""
+
+
 def _track(pipeline: Pipeline, *, continued: bool) -> Tracker | NoTracker:
-    record = pipeline.out / "run.json"
     recipe = pipeline.recipe
     tracker = track(
         pipeline.workspace.root,
@@ -37,7 +49,10 @@ def _track(pipeline: Pipeline, *, continued: bool) -> Tracker | NoTracker:
         seed=recipe.train.seed,
         primary=recipe.evaluate.primary,
         variant=pipeline.variant or "full",
-        run_id=read_json(record)["run_id"] if continued and record.is_file() else "",
+        run_id=run_id(pipeline) if continued else "",
     )
-    write_json(record, {"run_id": tracker.run_id, "experiment": pipeline.name})
+    if tracker.run_id:
+        write_json(pipeline.out / RECORD, {"run_id": tracker.run_id, "experiment": pipeline.name})
+    elif not continued:
+        (pipeline.out / RECORD).unlink(missing_ok=True)  # it names the run of an earlier training
     return tracker

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ def committed_estimates(pipeline: Pipeline) -> list[Estimate]:
     Raises:
         DataError: there are none.
     """
-    name = f"HEAD:pipelines/{pipeline.name}/out/estimates.json"
+    name = f"HEAD:./pipelines/{pipeline.name}/out/estimates.json"
     shown = subprocess.run(  # noqa: S603 - fixed words, no shell
         ["git", "show", name],  # noqa: S607 - git is looked up on PATH
         cwd=pipeline.workspace.root,
@@ -74,18 +73,19 @@ def committed_estimates(pipeline: Pipeline) -> list[Estimate]:
         raise DataError(
             f"git has no {name}.", f"Run `ai4diag run {pipeline.name}` and commit its estimates.json first."
         )
-    return [Estimate.from_dict(item) for item in json.loads(shown.stdout)]
+    return stages.parse_estimates(shown.stdout, f"git's {name}")
 
 
 def _reproduce(pipeline: Pipeline, mirror: str | None, notify: Notify) -> list[Estimate]:
     from ai4diag.tracking.run import NoTracker
 
     trial = dataclasses.replace(pipeline, variant="verify")
-    shutil.rmtree(trial.out, ignore_errors=True)
-    try:
-        stages.prepare(trial, mirror=mirror, notify=notify)
-        stages.train(trial, notify=notify, tracker=NoTracker())
-        stages.evaluate(trial, tracker=NoTracker())
-        return stages.read_estimates(trial.out / "estimates.json")
-    finally:
+    with trial.alone():
         shutil.rmtree(trial.out, ignore_errors=True)
+        try:
+            stages.prepare(trial, mirror=mirror, notify=notify)
+            stages.train(trial, notify=notify, tracker=NoTracker())
+            stages.evaluate(trial, tracker=NoTracker())
+            return stages.read_estimates(trial.out / "estimates.json")
+        finally:
+            shutil.rmtree(trial.out, ignore_errors=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import shlex
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +15,8 @@ from typing import Any
 from ai4diag.config.base import read_yaml
 from ai4diag.config.recipe import Recipe, load_recipe
 from ai4diag.data.catalogue import Catalogue
-from ai4diag.errors import ConfigError, UsageError, did_you_mean
-from ai4diag.files import sha256_json
+from ai4diag.errors import Ai4diagError, ConfigError, UsageError, did_you_mean
+from ai4diag.files import exclusive, sha256_json
 
 HOOKS = ("preprocess", "model")
 """Functions of `pipeline.py` that replace a task's default (docs/reference/hooks.md)."""
@@ -60,7 +64,7 @@ class Workspace:
         path = self.root / "params.yaml"
         values = read_yaml(path)
         table = values.get("pipelines") if isinstance(values, dict) else None
-        if not isinstance(table, dict) or any(set(line) != {"task", "dataset"} for line in table.values()):
+        if not isinstance(table, dict) or not all(_is_line(name, line) for name, line in table.items()):
             raise ConfigError(
                 f"{path}: pipelines must map each name to its task and dataset.",
                 "For example: breast-mass: {task: tabular, dataset: wdbc}",
@@ -94,6 +98,16 @@ class Workspace:
         return Pipeline(self, name, recipe, "-".join(words), tuple(overrides))
 
 
+def _is_line(name: Any, line: Any) -> bool:
+    """Whether this is a line of `params.yaml`: a name with its task and dataset."""
+    return (
+        isinstance(name, str)
+        and isinstance(line, dict)
+        and set(line) == {"task", "dataset"}
+        and all(isinstance(value, str) for value in line.values())
+    )
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """A pipeline, or a variant of it.
@@ -113,6 +127,12 @@ class Pipeline:
     overrides: tuple[str, ...] = ()
 
     @property
+    def words(self) -> str:
+        """How a command names it: `breast-mass --quick --set train.epochs=3`."""
+        quick = ["--quick"] if self.variant.startswith("quick") else []
+        return shlex.join([self.name, *quick, *(word for change in self.overrides for word in ("--set", change))])
+
+    @property
     def folder(self) -> Path:
         """The pipeline's folder."""
         return self.workspace.root / "pipelines" / self.name
@@ -121,6 +141,16 @@ class Pipeline:
     def out(self) -> Path:
         """Where the stages write: `out/`, or for a variant `out/<variant>/`."""
         return self.folder / "out" / self.variant
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process may write to `out` meanwhile.
+
+        Raises:
+            MachineError: one does.
+        """
+        with exclusive(self.folder / "out" / f".{self.variant or 'full'}.lock", self.words):
+            yield
 
     def hooks(self) -> dict[str, Callable[..., Any]]:
         """Import `pipeline.py` and return its functions that replace a task's default.
@@ -141,4 +171,21 @@ class Pipeline:
             spec.loader.exec_module(module)
         except Exception as error:
             raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}.") from error
-        return {name: getattr(module, name) for name in HOOKS if hasattr(module, name)}
+        return {name: _explained(path, getattr(module, name)) for name in HOOKS if hasattr(module, name)}
+
+
+def _explained(path: Path, hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a hook whose errors name its file and line: they are the pipeline's, not the library's."""
+
+    @functools.wraps(hook)
+    def called(*given: Any, **named: Any) -> Any:
+        try:
+            return hook(*given, **named)
+        except Ai4diagError:
+            raise
+        except Exception as error:
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+            where = f"{path}, line {lines[-1]}" if lines else f"{path}"
+            raise ConfigError(f"{where}: {hook.__name__} raised {type(error).__name__}: {error}.") from error
+
+    return called

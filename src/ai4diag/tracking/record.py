@@ -24,6 +24,7 @@ from ai4diag.files import sha256_bytes, sha256_file
 PREFIX = "ai4diag."
 WRITTEN_BY_RUNS = (":(exclude)dvc.lock", ":(exclude,glob)pipelines/*/out/**")
 """Files in git that a run itself changes; they do not make a checkout dirty."""
+UNKNOWN_GPU = "torch not loaded"
 
 
 def binding(workspace: Path, *, data_sha256: str, seed: int) -> dict[str, str]:
@@ -138,7 +139,7 @@ def _cpu_model() -> str:
 def _gpu() -> str:
     torch = sys.modules.get("torch")
     if torch is None:
-        return "torch not loaded"
+        return UNKNOWN_GPU
     if not torch.cuda.is_available():
         return "none"
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]

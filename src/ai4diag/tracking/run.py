@@ -24,7 +24,7 @@ from ai4diag.tracking import names
 from ai4diag.tracking.curves import Curves
 from ai4diag.tracking.outbox import Outbox, log, send_unsent
 from ai4diag.tracking.reaper import reap
-from ai4diag.tracking.record import PREFIX, binding, environment, process
+from ai4diag.tracking.record import PREFIX, UNKNOWN_GPU, binding, environment, process
 from ai4diag.tracking.store import Store, brief, connect, experiment_id, locate, quietly
 from ai4diag.types import Estimate
 
@@ -253,7 +253,8 @@ def _continued(client: MlflowClient, run_id: str, params: Mapping[str, str], tag
     same = all(run.data.tags.get(PREFIX + key) == tags[PREFIX + key] for key in ("pipeline", "variant", "data_sha256"))
     if run.info.lifecycle_stage == "deleted" or run.data.params != params or not same:
         return None
-    changed = {name: value for name, value in tags.items() if run.data.tags.get(name) != value}
+    known = {name: value for name, value in tags.items() if value != UNKNOWN_GPU}
+    changed = {name: value for name, value in known.items() if run.data.tags.get(name) != value}
     now = process() | {f"{PREFIX}continued.{name.removeprefix(PREFIX)}": value for name, value in changed.items()}
     client.log_batch(run_id, tags=[RunTag(*item) for item in now.items()])
     client.update_run(run_id, status="RUNNING")
