@@ -269,6 +269,9 @@ def test_a_hook_replaces_the_default_and_a_broken_one_is_named(pipeline):
     path = pipeline.folder / "pipeline.py"
     path.write_text("def preprocess(table):\n    return table.assign(mean_radius=table['mean radius'] * 0)\n")
     assert list(pipeline.hooks()) == ["preprocess"]
+    path.write_text("from math import sqrt\n\ndef _own(x):\n    return x\n\ndef preproces(table):\n    return table\n")
+    with pytest.raises(ConfigError, match="Did you mean 'preprocess'"):
+        stages.prepare(pipeline, notify=quiet)
     path.write_text("\ndef preprocess(table):\n    return table['no such column']\n")
     with pytest.raises(ConfigError, match=r"pipeline\.py, line 3: preprocess raised KeyError: 'no such column'"):
         stages.prepare(pipeline, notify=quiet)

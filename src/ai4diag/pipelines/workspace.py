@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import shlex
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +18,6 @@ from ai4diag.config.recipe import Recipe, load_recipe
 from ai4diag.data.catalogue import Catalogue
 from ai4diag.errors import Ai4diagError, ConfigError, UsageError, did_you_mean
 from ai4diag.files import exclusive, sha256_json
-
-HOOKS = ("preprocess", "model")
-"""Functions of `pipeline.py` that replace a task's default (docs/reference/hooks.md)."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,9 @@ class Pipeline:
             yield
 
     def hooks(self) -> dict[str, Callable[..., Any]]:
-        """Import `pipeline.py` and return its functions that replace a task's default.
+        """Import `pipeline.py` and return its public functions, which replace a task's defaults.
+
+        A function whose name begins with an underscore, or that is imported, is the file's own.
 
         Raises:
             ConfigError: the file cannot be imported.
@@ -171,7 +171,11 @@ class Pipeline:
             spec.loader.exec_module(module)
         except Exception as error:
             raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}.") from error
-        return {name: _explained(path, getattr(module, name)) for name in HOOKS if hasattr(module, name)}
+        return {
+            name: _explained(path, value)
+            for name, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+        }
 
 
 def _explained(path: Path, hook: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,11 +8,13 @@ itself in one call (trees), and a network, which only says what a batch and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+
+from ai4diag.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +26,20 @@ if TYPE_CHECKING:
 
 Notify = Callable[[str, dict[str, Any]], None]
 """Called as `notify("epoch", {...})`; docs/reference/events.md lists the events and their fields."""
+
+
+def check_hooks(task: str, known: Iterable[str], given: Iterable[str]) -> None:
+    """Refuse functions of `pipeline.py` that the task would not call.
+
+    Raises:
+        ConfigError: the first such function is named, and the nearest hook.
+    """
+    for name in given:
+        if name not in known:
+            raise ConfigError(
+                f"pipeline.py: a {task} pipeline has no hook '{name}'. {did_you_mean(name, known)}",
+                "Begin the name of a function of your own with an underscore.",
+            )
 
 
 @runtime_checkable

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from ai4diag.config.networks import DetectionModel
 from ai4diag.config.recipe import DetectionRecipe
-from ai4diag.errors import ConfigError, did_you_mean
+from ai4diag.errors import ConfigError
+from ai4diag.tasks.base import check_hooks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,7 @@ class Detection:
         """
         from ai4diag.data.prepare_images import prepare_images
 
-        _check(hooks)
+        check_hooks(self.name, HOOKS, hooks)
         prepare_images(raw, card, recipe, folder, preprocess=hooks.get("preprocess"))
 
     def truth(self, prepared: Prepared, rows: npt.NDArray[np.int64]) -> pd.DataFrame:
@@ -59,7 +60,7 @@ class Detection:
         """
         from ai4diag.tasks.detection.learner import DetectionLearner
 
-        _check(hooks)
+        check_hooks(self.name, HOOKS, hooks)
         if not isinstance(recipe, DetectionRecipe):
             raise ConfigError(f"The recipe is of task '{recipe.task}'; expected 'detection'.")
         return DetectionLearner(
@@ -83,9 +84,3 @@ class Detection:
         facts, weights = read_model(folder, self.name)
         model: DetectionModel = TypeAdapter(DetectionModel).validate_python(facts["model"])
         return read_learner(model, facts, weights)
-
-
-def _check(hooks: Mapping[str, Callable[..., Any]]) -> None:
-    for name in hooks:
-        if name not in HOOKS:
-            raise ConfigError(f"pipeline.py: a detection pipeline has no hook '{name}'. {did_you_mean(name, HOOKS)}")

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from ai4diag.config.networks import TabularModel
 from ai4diag.config.recipe import TabularRecipe
-from ai4diag.errors import ConfigError, did_you_mean
+from ai4diag.errors import ConfigError
+from ai4diag.tasks.base import check_hooks
 from ai4diag.tasks.stored import read_model
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Tabular:
         """
         from ai4diag.data.prepare_table import prepare_table
 
-        _check(hooks)
+        check_hooks(self.name, HOOKS, hooks)
         prepare_table(raw, card, recipe, folder, preprocess=hooks.get("preprocess"))
 
     def truth(self, prepared: Prepared, rows: npt.NDArray[np.int64]) -> pd.DataFrame:
@@ -56,7 +57,7 @@ class Tabular:
         Raises:
             ConfigError: the recipe is of another task, or a hook is unknown.
         """
-        _check(hooks)
+        check_hooks(self.name, HOOKS, hooks)
         if not isinstance(recipe, TabularRecipe):
             raise ConfigError(f"The recipe is of task '{recipe.task}'; expected 'tabular'.")
         features, classes = prepared.facts["features"], prepared.classes
@@ -83,9 +84,3 @@ class Tabular:
         from ai4diag.tasks.tabular.networks import read_network
 
         return read_network(model, facts, weights)
-
-
-def _check(hooks: dict[str, Callable[..., Any]]) -> None:
-    for name in hooks:
-        if name not in HOOKS:
-            raise ConfigError(f"pipeline.py: a tabular pipeline has no hook '{name}'. {did_you_mean(name, HOOKS)}")
