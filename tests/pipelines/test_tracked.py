@@ -9,6 +9,7 @@ import pytest
 from ai4diag.pipelines import stages, tracked
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.tracking.query import list_runs, show_run
+from ai4diag.training.loop import fit
 
 
 def quiet(name, fields):
@@ -51,6 +52,24 @@ def test_one_run_holds_training_and_estimates_and_names_the_machine(pipeline):
     other = dataclasses.replace(pipeline, recipe=pipeline.recipe.model_copy(update={"evaluate": plan}))
     assert evaluate(other) != begun
     assert len(list_runs(pipeline.workspace.root)) == 2
+
+
+def test_a_killed_training_leaves_the_run_of_what_is_there_and_is_continued(pipeline, monkeypatch):
+    monkeypatch.setitem(fit.__kwdefaults__, "checkpoint_seconds", 0.0)
+    done = train(pipeline)
+
+    def killer(name, fields):
+        if name == "epoch" and fields["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), tracked.training(pipeline) as tracker:
+        stages.train(pipeline, notify=killer, tracker=tracker)
+    assert tracked.run_id(pipeline) == done
+    runs = list_runs(pipeline.workspace.root)
+    assert {run.run_id: run.status for run in runs} == {done: "FINISHED", tracker.run_id: "KILLED"}
+
+    assert train(pipeline) == tracker.run_id == tracked.run_id(pipeline)
+    assert {run.status for run in list_runs(pipeline.workspace.root)} == {"FINISHED"}
 
 
 def test_without_a_store_no_run_of_another_training_is_named(pipeline, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ai4diag.errors import DataError
 from ai4diag.files import read_json, sha256_file, write_json
@@ -16,32 +17,37 @@ RECORD = "run.json"
 
 @contextmanager
 def training(pipeline: Pipeline) -> Iterator[Tracker | NoTracker]:
-    """Record a training; one that was killed is continued in the run in which it began."""
+    """Record a training; one that was killed is continued in the run in which it began.
+
+    Until it is done its id stands beside the checkpoints, because `out/` still holds what another run made.
+    """
     import torch  # noqa: F401 - training needs it anyway, and only when it is loaded the run can name the GPU
 
-    interrupted = any((pipeline.out / "checkpoint").glob("*.safetensors"))
-    with _track(pipeline, continued=interrupted) as tracker:
+    checkpoints = pipeline.out / "checkpoint"
+    interrupted = any(checkpoints.glob("*.safetensors"))
+    with _track(pipeline, _read(checkpoints) if interrupted else "") as tracker:
+        _write(checkpoints, tracker)
         yield tracker
+    _write(pipeline.out, tracker)
 
 
 @contextmanager
 def evaluation(pipeline: Pipeline) -> Iterator[Tracker | NoTracker]:
     """Record estimates in the run of the training; under another plan they are a run of their own."""
-    with _track(pipeline, continued=True) as tracker:
+    with _track(pipeline, run_id(pipeline)) as tracker:
         yield tracker
+    if tracker.run_id:
+        _write(pipeline.out, tracker)
 
 
 def run_id(pipeline: Pipeline) -> str:
     """Return the id of the run that recorded what is in `out/`; empty when there is none, or its file is damaged."""
-    try:
-        return str(read_json(pipeline.out / RECORD)["run_id"])
-    except (DataError, KeyError, TypeError):
-        return ""
+    return _read(pipeline.out)
 
 
-def _track(pipeline: Pipeline, *, continued: bool) -> Tracker | NoTracker:
+def _track(pipeline: Pipeline, continued: str) -> Tracker | NoTracker:
     recipe = pipeline.recipe
-    tracker = track(
+    return track(
         pipeline.workspace.root,
         pipeline.name,
         recipe=recipe.model_dump(mode="json", exclude={"quick"}),
@@ -49,10 +55,16 @@ def _track(pipeline: Pipeline, *, continued: bool) -> Tracker | NoTracker:
         seed=recipe.train.seed,
         primary=recipe.evaluate.primary,
         variant=pipeline.variant or "full",
-        run_id=run_id(pipeline) if continued else "",
+        run_id=continued,
     )
-    if tracker.run_id:
-        write_json(pipeline.out / RECORD, {"run_id": tracker.run_id, "experiment": pipeline.name})
-    elif not continued:
-        (pipeline.out / RECORD).unlink(missing_ok=True)  # it names the run of an earlier training
-    return tracker
+
+
+def _read(folder: Path) -> str:
+    try:
+        return str(read_json(folder / RECORD)["run_id"])
+    except (DataError, KeyError, TypeError):
+        return ""
+
+
+def _write(folder: Path, tracker: Tracker | NoTracker) -> None:
+    write_json(folder / RECORD, {"run_id": tracker.run_id})
