@@ -164,6 +164,12 @@ def test_early_stopping_keeps_the_best_epoch(prepared):
     assert learner.score(prepared, FOLD.validation)["score"] == pytest.approx(max(scores), abs=1e-6)
 
 
+def test_without_validation_cases_no_epoch_is_left_out(prepared):
+    fold = Fold(0, FOLD.train, np.empty(0, np.int64), FOLD.test)
+    history = fit(ToyLearner(), prepared, fold, SETTINGS, lambda name, fields: None)
+    assert len(history) == SETTINGS.epochs > SETTINGS.patience
+
+
 def test_learning_from_validation_too_never_looks_at_it(prepared):
     settings = Train(epochs=2, batch_size=16, parts=("train", "validation"))
     events = []

@@ -166,8 +166,7 @@ class _Loop:
             rate = self.optimizer.param_groups[0]["lr"]
             event = {"epoch": self.epoch, **losses, "learning_rate": rate, "validation": validation}
             self.history.append(event)
-            waited = self.settings.patience is not None and self.epoch - self.best_epoch >= self.settings.patience
-            self.finished = self.epoch >= self.settings.epochs or waited
+            self.finished = self.epoch >= self.settings.epochs or self._waited()
             self.notify("epoch", {**event, "epochs": self.settings.epochs, "seconds": time.perf_counter() - start})
             due = self.finished or time.perf_counter() - saved >= checkpoint_seconds
             if checkpoint is not None and due:
@@ -215,6 +214,11 @@ class _Loop:
             self.best_score, self.best_epoch = figures["score"], self.epoch
             self.best = _copy(self.average if self.settings.ema else self.learner.network.state_dict())
         return figures
+
+    def _waited(self) -> bool:
+        """Whether validation, if there is any, has not improved for long enough."""
+        patience = self.settings.patience if len(self.validation) else None
+        return patience is not None and self.epoch - self.best_epoch >= patience
 
     def _update_average(self, step: int) -> None:
         """Move the averaged weights; the decay rises with the step, so that early weights are forgotten quickly."""
