@@ -30,7 +30,14 @@ Examples:
 
 
 class Verbs(click.Group):
-    """A group that answers a typing error with the nearest verb."""
+    """A group that answers a typing error with the nearest verb, and ends well when its reader has read enough."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the verb; a closed pipe is no error."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def resolve_command(self, context: click.Context, words: list[str]) -> Any:
         """Find the verb, or say which one was probably meant."""
@@ -80,9 +87,6 @@ def _guarded(call: Callable[[], Any]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\ninterrupted; run the same command again to go on from the latest checkpoint", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         where = f" {Path(error.filename)}" if isinstance(error.filename, str) else ""
         click.echo(f"error: the machine refused: {error.strerror or error}{where}", err=True)
