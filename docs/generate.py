@@ -31,7 +31,8 @@ def commands() -> str:
     """Return the page of all commands, from their `--help`."""
     pages = ["# Commands\n\nMade from `--help` by `python docs/generate.py`.\n"]
     for words, command in _verbs(cli, ("ai4diag",)):
-        context = click.Context(command, info_name=" ".join(words), max_content_width=100, terminal_width=100)
+        settings = {**cli.context_settings, "max_content_width": 100}
+        context = click.Context(command, info_name=" ".join(words), terminal_width=100, **settings)
         pages.append(f"## {' '.join(words)}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(pages)
 
