@@ -54,8 +54,9 @@ def test_another_network_drops_the_settings_of_the_old_one(path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("epochs: 40", "epoch: 40", r"train: unknown key 'epoch'. Did you mean 'epochs'\?"),
+        ("epochs: 40", "epoch: 40", r"train: unknown key 'epoch'. Did you mean 'epochs'\?$"),
         ("task: tabular", "task: tabula", r"Did you mean 'tabular'\?"),
+        ("task: tabular", "task: [tabular]", r"found \['tabular'\]"),
         ("network: mlp", "network: mlq", "mlq"),
         ("hidden: [32, 16]", "hiden: [32]", r"Did you mean 'hidden'\?"),
         ("epochs: 40", "epochs: 0", "greater than or equal to 1"),
@@ -79,6 +80,12 @@ def test_mistakes_are_named_with_their_file(path, old, new, said):
     with pytest.raises(ConfigError, match=said) as caught:
         load_recipe(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_small_variant_that_is_none_is_named(path):
+    path.write_text(RECIPE.replace("quick:\n  train: {epochs: 2}", "quick: 3"))
+    with pytest.raises(ConfigError, match=r"quick: .*found 3"):
+        load_recipe(path, quick=True)
 
 
 def test_operating_point_on_validation_needs_an_unseen_validation_part(path):

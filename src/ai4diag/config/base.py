@@ -49,7 +49,8 @@ def parse(kind: type[S], values: Any, where: str) -> S:
         found = "" if isinstance(first["input"], Mapping) else f" (found {first['input']!r})"
         message = first["msg"].removeprefix("Value error, ")
         more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ConfigError(f"{where}: {key + ': ' if key else ''}{message}{found}{more}.".replace("..", ".")) from None
+        said = f"{where}: {key + ': ' if key else ''}{message}{found}{more}"
+        raise ConfigError(said if said.endswith((".", "?")) else f"{said}.") from None
 
 
 def read_yaml(path: Path) -> Any:

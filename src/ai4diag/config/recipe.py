@@ -239,10 +239,11 @@ def load_recipe(path: Path, *, quick: bool = False, overrides: Sequence[str] = (
     if not isinstance(values, dict):
         raise ConfigError(f"{where} holds no settings.", "See docs/reference/pipeline.md.")
     task = values.get("task")
-    if task not in RECIPES:
+    if not isinstance(task, str) or task not in RECIPES:
         raise ConfigError(f"{where}: task: found {task!r}. {did_you_mean(str(task), RECIPES)}")
-    if quick:
-        values = merge(values, values.get("quick") or {})
+    small = values.get("quick") or {}
+    if quick and isinstance(small, dict):  # what is no mapping is refused with the rest
+        values = merge(values, small)
     for assignment in overrides:
         key, sign, text = assignment.partition("=")
         if not sign or not key:
