@@ -101,3 +101,19 @@ def test_nothing_is_written_when_a_column_is_missing(tmp_path):
     with pytest.raises(DataError, match="no column 'truth'"):
         write_predictions(tmp_path / "p.parquet", tabular(n=20).drop(columns="truth"), FACTS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flipped_bit_among_the_scores_is_noticed(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    names = [f"p{i}" for i in range(200)]
+    scores = np.random.default_rng(7).random(200)
+    columns = {"case_id": names, "patient_id": names, "site": "a", "fold": 0, "part": "test"}
+    table = pd.DataFrame({**columns, "truth": [0, 1] * 100, "score": scores})
+    write_predictions(path, table, {"task": "tabular", "classes": ["benign", "malignant"]})
+    content = bytearray(path.read_bytes())
+    place = content.find(scores[100].tobytes())
+    assert place > 0
+    content[place + 3] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError):
+        read_predictions(path)

@@ -52,7 +52,7 @@ def write_predictions(path: Path, table: pd.DataFrame, facts: Mapping[str, Any])
         {**(content.schema.metadata or {}), KEY: json.dumps(dict(facts)).encode("utf-8")}
     )
     with atomic_path(path) as temporary:
-        pq.write_table(content, temporary)
+        pq.write_table(content, temporary, write_page_checksum=True)
 
 
 def read_predictions(path: Path, task: str | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -146,7 +146,7 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        content = pq.read_table(path)
+        content = pq.read_table(path, page_checksum_verification=True)
         raw = (content.schema.metadata or {}).get(KEY)
         facts: dict[str, Any] = {**json.loads(raw), KEY.decode(): True} if raw else {}
     except (pa.ArrowException, OSError, ValueError) as error:
