@@ -7,7 +7,7 @@ from ai4diag.tasks.detection.augment import KINDS, apply, check_names, draw
 from ai4diag.tasks.detection.boxes import Truth, truth_of
 
 GREY = torch.full((3,), 128.0)
-GEOMETRY = ("flip", "rotate", "tilt", "scale", "shift")
+GEOMETRY = ("flip", "rotate", "scale", "shift")
 
 
 def sample(names, prepared, rows, window=None, seed=0):
@@ -42,7 +42,7 @@ def test_no_augmentation_changes_nothing(prepared):
 @pytest.mark.parametrize("seed", range(12))
 def test_boxes_stay_around_what_they_are_around(seed):
     image, truth = one_disc(middle=(28, 52), half=(6, 9))
-    parameters = draw(GEOMETRY, 1, 3, (64, 96), (160, 160), torch.Generator().manual_seed(seed))
+    parameters = draw(GEOMETRY, 1, 3, (64, 96), (96, 96), torch.Generator().manual_seed(seed))
     moved, after = apply(image, truth, parameters, GREY)
     np.testing.assert_allclose(after.boxes[0, 0].numpy(), seen_box(moved[0]), atol=1.5)
 
@@ -72,11 +72,11 @@ def test_a_batch_gives_what_its_images_give_one_by_one(prepared):
 def test_what_the_window_cuts_off_is_ignored_or_gone():
     image, truth = one_disc(middle=(32, 48), half=(8, 8))
     parameters = draw((), 1, 3, (64, 96), (64, 96), torch.Generator())
-    for offset, share_left in ((0.0, 1.0), (-25.0, 15 / 16), (-30.0, 10 / 16), (-60.0, 0.0)):
+    for offset, share_left in ((0.0, 1.0), (-30.0, 10 / 16), (-37.0, 3 / 16), (-60.0, 0.0)):
         moved = {**vars(parameters), "offset": torch.tensor([[offset, 0.0]])}
         after = apply(image, truth, type(parameters)(**moved), GREY)[1]
         assert bool(after.real) == (share_left > 0)
-        assert bool(after.wanted) == (share_left >= 0.9)
+        assert bool(after.wanted) == (share_left >= 0.3)
 
 
 def test_the_generator_advances_equally_whatever_is_switched_on():

@@ -12,7 +12,7 @@ from ai4diag.data.prepared import Prepared
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.tasks import task
 from ai4diag.tasks.base import Learner
-from ai4diag.tasks.detection.learner import DetectionLearner, _margins
+from ai4diag.tasks.detection.learner import DetectionLearner
 from ai4diag.training.loop import fit
 from tests.tasks.detection.conftest import prepare
 
@@ -132,7 +132,6 @@ def _with_views(learner, prepared, views):
 
 
 def test_a_view_with_exchanged_axes_is_the_plain_view_of_the_exchanged_image():
-    """The sides differ so much that their margins differ too."""
     generator = torch.Generator().manual_seed(8)
     images = torch.randint(0, 255, (2, 1, 64, 112), generator=generator, dtype=torch.uint8)
     lying, standing = (
@@ -144,11 +143,6 @@ def test_a_view_with_exchanged_axes_is_the_plain_view_of_the_exchanged_image():
     expected_scores, expected_boxes = standing._view(images.transpose(-1, -2).contiguous(), (), False)
     np.testing.assert_allclose(scores, expected_scores, rtol=1e-4)
     np.testing.assert_allclose(boxes, expected_boxes[..., [1, 0, 3, 2]], atol=1e-3)
-
-
-def test_an_image_has_a_margin_on_every_side():
-    assert _margins((240, 320), 32) == ([8, 16], [16, 16, 8, 8])
-    assert _margins((15, 16, 17), 32) == ([8, 8, 23], [23, 24, 8, 8, 8, 9])
 
 
 def test_answers_respect_limits(prepared, taught):

@@ -25,7 +25,7 @@ OVERLAP_POWER = 6.0
 """Weight of the overlap against the score in the choice of cells (arXiv:2108.07755, section 3.2)."""
 NEGATIVE_WEIGHT, NEGATIVE_FOCUS = 0.75, 2.0
 """Varifocal loss of cells that should find nothing: weight, and power of the score (arXiv:2008.13367, equation 2)."""
-BOX_WEIGHT = 3.0
+BOX_WEIGHT = 2.0
 FIRST_SIDE = 5.0
 """Side of the boxes that an untrained network gives, in cells of the grid."""
 

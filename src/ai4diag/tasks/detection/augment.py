@@ -3,9 +3,6 @@
 What happens to a batch is drawn first (`draw`, from a CPU generator, so that every device sees the same choices), and
 done afterwards (`apply`): one affine map and one resampling for all geometry, one expression for all intensities. The
 same parameters always give the same batch, and a batch of one gives what the same image gives in a batch of many.
-
-A box is moved as the ellipse that just fits into it. For quarter turns that is exact; for a tilt it is right for round
-things, such as cells, where the corners of the box would give one that is too large.
 """
 
 from __future__ import annotations
@@ -24,8 +21,7 @@ from ai4diag.tasks.detection.boxes import Truth, centres_of, sizes_of
 KINDS = {
     "flip": "mirror along each axis, each with probability 1/2",
     "rotate": "turn by 0, 90, 180 or 270 degrees in the plane of the last two axes",
-    "tilt": "turn by up to 17 degrees more in that plane",
-    "scale": "zoom by 0.7 to 1.4, and stretch by up to 15 % along each axis",
+    "scale": "zoom by 0.7 to 1.4, and stretch by up to 10 % along each axis",
     "shift": "place the window anywhere in the image instead of in its middle",
     "intensity": "brightness, contrast, gamma, and gain and saturation of the colour channels",
     "noise": "normal noise of up to 3 % of full scale",
@@ -33,18 +29,12 @@ KINDS = {
 """Names that `train.augment` can hold. Where a window is smaller than the image, `shift` makes it a random crop."""
 
 ZOOM = (0.7, 1.4)
-STRETCH = 0.15
-TILT = 0.3
-"""Radians."""
+STRETCH = 0.1
 BRIGHTNESS, CONTRAST, GAMMA, GAIN, SATURATION, NOISE = 0.12, 0.25, 0.25, 0.1, 0.3, 0.03
-OVERHANG = 24.0
-"""Pixels by which a shifted window may reach over the edge of the image."""
-LEAST_VISIBLE = 0.9
-"""Share of a box that must stay in the window; a box of which less is left becomes a region to ignore.
-
-What annotators box at the edge of an image is their choice (in BCCD, cells that are more than half visible). Only the
-image's own edge can teach it: cells that a window cuts must count neither as right nor as wrong.
-"""
+LEAST_VISIBLE = 0.3
+"""Share of a box that must stay in the window; a box of which less is left becomes a region to ignore."""
+LEAST_SIDE = 4.0
+"""Shortest side in pixels with which a box that the window cuts is still worth finding."""
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -111,14 +101,13 @@ def draw(
 
     signs = 1 - 2 * (uniform("flip", dimensions) > 0).float()
     turns = ((uniform("rotate") + 1) * 2).long() % 4 if "rotate" in names else uniform("rotate").long()
-    angle = turns * (math.pi / 2) + uniform("tilt") * TILT
     low, high = (math.log(limit) for limit in ZOOM)
     zoom = torch.exp((uniform("scale") * (high - low) + high + low) / 2) if "scale" in names else 1 + uniform("scale")
     stretch = torch.exp(uniform("scale", dimensions) * STRETCH)
-    matrix = _turn(angle, dimensions) * (signs * zoom[:, None] * stretch)[:, None, :]
+    matrix = _turn(turns, dimensions) * (signs * zoom[:, None] * stretch)[:, None, :]
     with torch.autocast("cpu", enabled=False):
         reach = matrix.abs() @ torch.tensor(image, dtype=torch.float32) / 2
-    offset = uniform("shift", dimensions) * ((reach - torch.tensor(window) / 2).abs() + OVERHANG)
+    offset = uniform("shift", dimensions) * (reach - torch.tensor(window) / 2).abs()
     return Parameters(
         matrix=matrix,
         offset=offset,
@@ -150,11 +139,12 @@ def apply(images: Tensor, truth: Truth, parameters: Parameters, fill: Tensor) ->
         return _intensities(moved, parameters), _move(truth, images.shape[2:], matrix, offset, parameters.window)
 
 
-def _turn(angle: Tensor, dimensions: int) -> Tensor:
-    """Return rotation matrices `(batch, D, D)` by `angle` radians in the plane of the last two axes."""
-    matrix = torch.eye(dimensions).repeat(len(angle), 1, 1)
-    matrix[:, -2, -2] = matrix[:, -1, -1] = torch.cos(angle)
-    matrix[:, -2, -1], matrix[:, -1, -2] = -torch.sin(angle), torch.sin(angle)
+def _turn(turns: Tensor, dimensions: int) -> Tensor:
+    """Return rotation matrices `(batch, D, D)` by quarter turns in the plane of the last two axes."""
+    cosine, sine = (torch.tensor(values)[turns] for values in ([1.0, 0, -1, 0], [0.0, 1, 0, -1]))
+    matrix = torch.eye(dimensions).repeat(len(turns), 1, 1)
+    matrix[:, -2, -2], matrix[:, -2, -1] = cosine, -sine
+    matrix[:, -1, -2], matrix[:, -1, -1] = sine, cosine
     return matrix
 
 
@@ -194,9 +184,10 @@ def _move(truth: Truth, spatial: Sequence[int], matrix: Tensor, offset: Tensor, 
     middle = torch.tensor(list(spatial), dtype=torch.float32, device=device) / 2
     frame = torch.tensor(window, dtype=torch.float32, device=device)
     centres = (centres_of(truth.boxes) - middle) @ matrix.transpose(1, 2) + offset[:, None] + frame / 2
-    halves = ((sizes_of(truth.boxes) / 2) ** 2 @ (matrix**2).transpose(1, 2)).sqrt()
+    halves = sizes_of(truth.boxes) / 2 @ matrix.abs().transpose(1, 2)
     whole = torch.cat([centres - halves, centres + halves], -1)
     cut = torch.minimum(whole.clamp(min=0), frame.repeat(2))
     sides = sizes_of(cut).clamp(min=0)
     visible = sides.prod(-1) / sizes_of(whole).prod(-1).clamp(min=1e-6)
-    return Truth(cut, truth.labels, truth.real & (sides > 0).all(-1), truth.ignore | (visible < LEAST_VISIBLE))
+    poor = (visible < LEAST_VISIBLE) | ((visible < 1 - 1e-4) & (sides.amin(-1) < LEAST_SIDE))
+    return Truth(cut, truth.labels, truth.real & (sides > 0).all(-1), truth.ignore | poor)

@@ -29,8 +29,6 @@ from ai4diag.tasks.stored import write_model
 WEIGHTS = "model.safetensors"
 _AT_ONCE = 8
 """Images in one forward pass of a prediction."""
-_MARGIN = 8
-"""Pixels around an image at least, so that the network sees its edges as it did in training."""
 
 Rows = npt.NDArray[np.int64]
 Outputs = tuple[Tensor, ...]
@@ -216,9 +214,11 @@ class DetectionLearner:
         normal = self._normalise(images.flip([2 + axis for axis in mirrored]).float())
         if exchanged:
             normal = normal.transpose(-1, -2)
-        before, padding = _margins(normal.shape[2:], self._detector.divisor)
+        size = normal.shape[2:]
+        missing = [padded - side for side, padded in zip(size, _rounded_up(size, self._detector.divisor), strict=True)]
+        padding = [amount for after in reversed(missing) for amount in (0, after)]
         scores, boxes = self._detector.decode(self.network(F.pad(normal, padding)))
-        boxes = boxes - torch.tensor(before * 2, dtype=boxes.dtype, device=boxes.device)
+        boxes = boxes.clone()
         if exchanged:
             last = [dimensions - 2, dimensions - 1, 2 * dimensions - 2, 2 * dimensions - 1]
             boxes[..., last] = boxes[..., [last[1], last[0], last[3], last[2]]]
@@ -285,20 +285,6 @@ def _views(dimensions: int, model: AnchorFree | RetinaNet) -> list[View]:
     choices = product((False, True), repeat=dimensions) if model.flips else [(False,) * dimensions]
     mirrored = [tuple(axis for axis, chosen in enumerate(choice) if chosen) for choice in choices]
     return [(axes, exchanged) for exchanged in ((False, True) if model.transpose else (False,)) for axes in mirrored]
-
-
-def _margins(size: Sequence[int], divisor: int) -> tuple[list[int], list[int]]:
-    """Return the pixels to add before each axis, and all amounts in the order of `torch.nn.functional.pad`.
-
-    >>> _margins((240, 320), 32)
-    ([8, 16], [16, 16, 8, 8])
-    """
-    total = [
-        padded - side
-        for side, padded in zip(size, _rounded_up([side + 2 * _MARGIN for side in size], divisor), strict=True)
-    ]
-    before = [amount // 2 for amount in total]
-    return before, [part for amount in reversed(total) for part in (amount // 2, amount - amount // 2)]
 
 
 def _rounded_up(size: Sequence[int], divisor: int) -> tuple[int, ...]:
