@@ -51,7 +51,7 @@ def test_commands_exist(block):
         if words[0] != "ai4diag":
             assert words[0] in OTHERS
             continue
-        group, rest, context = cli, list(words[1:]), click.Context(cli, info_name="ai4diag")
+        group, rest, context = cli, list(words[1:]), click.Context(cli, info_name="ai4diag", **cli.context_settings)
         while isinstance(group, click.Group):
             assert rest, words
             assert rest[0] in group.commands, words
