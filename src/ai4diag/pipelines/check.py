@@ -27,7 +27,7 @@ from ai4diag.types import PARTS
 
 BLOCKS = ("task", "data", "model", "train", "evaluate")
 README_SECTIONS = ("## Intended use", "## Trained on", "## Limits")
-FEW = {"tabular": 128, "detection": 4}
+FEW = {"tabular": 128, "detection": 8}
 """Training cases of the trial run."""
 EPOCHS = {"tabular": 5, "detection": 6}
 

@@ -169,13 +169,14 @@ def test_a_window_that_does_not_fit_is_refused(prepared, window):
 
 
 def test_retinanet_learns_under_the_same_interface(prepared):
-    settings = Train(epochs=6, batch_size=3, learning_rate=0.001, weight_decay=0, validate_every=6, seed=1)
+    settings = Train(epochs=20, batch_size=3, learning_rate=0.001, weight_decay=0, validate_every=20, seed=1)
     learner, history = trained(prepared, RetinaNet(backbone="resnet10", flips=False), settings)
-    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+    assert history[-1]["loss"] < 0.6 * history[0]["loss"]
     found = learner.predict(prepared, prepared.folds()[0].train)
     assert list(found) == ["boxes", "labels", "scores"]
     assert [len(line.boxes) for line in found.itertuples()] == [4 * len(line.scores) for line in found.itertuples()]
     assert found["scores"].map(len).min() > 0
+    assert learner.score(prepared, prepared.folds()[0].train)["map_50"] > 0.5
 
 
 def test_unknown_hooks_are_refused(prepared):
