@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_breast_cancer
 
-from ai4diag.config.recipe import Train
+from ai4diag.config.train import Train
 from ai4diag.data.prepared import Fold, Prepared
 from ai4diag.tracking import Tracker, track
 from ai4diag.tracking.store import connect, locate, quietly

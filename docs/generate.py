@@ -19,7 +19,7 @@ from pydantic_core import PydanticUndefined
 from ai4diag.cli import cli
 from ai4diag.config.base import Settings
 from ai4diag.config.card import Card
-from ai4diag.config.recipe import DetectionRecipe, TabularRecipe
+from ai4diag.config.recipe import RECIPES
 from ai4diag.files import read_json
 from ai4diag.types import Estimate
 
@@ -43,7 +43,7 @@ def recipe() -> str:
         "# pipeline.yaml\n\nMade from `src/ai4diag/config` by `python docs/generate.py`. An unknown key is an error "
         "that names the nearest known one; YAML is read as YAML 1.2 (`1e-3` is a number).\n"
     )
-    return head + "".join(_tables([TabularRecipe, DetectionRecipe]))
+    return head + "".join(_tables(list(RECIPES.values())))
 
 
 def cards() -> str:

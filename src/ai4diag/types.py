@@ -15,6 +15,14 @@ from typing import Any, Literal
 
 Part = Literal["train", "validation", "test"]
 Level = Literal["error", "warning", "info"]
+USUAL_TARGET = {
+    "tabular": "binary",
+    "timeseries": "binary",
+    "classification": "binary",
+    "segmentation": "masks",
+    "detection": "boxes",
+}
+"""What a task predicts where prepared cases and predictions do not name their `target`."""
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 

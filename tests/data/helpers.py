@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ai4diag.config.card import Card, load_card
-from ai4diag.config.recipe import DetectionRecipe, TabularRecipe
+from ai4diag.config.detection import DetectionRecipe
+from ai4diag.config.tabular import TabularRecipe
 
 BASICS: dict[str, Any] = {
     "title": "Toy",

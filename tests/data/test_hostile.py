@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ai4diag.config.card import Column
+from ai4diag.config.sources.table import Column
 from ai4diag.data.problems import ReadError
 from ai4diag.data.tables import numbers, read_table
 from ai4diag.data.voc import image_size, read_annotation, read_image

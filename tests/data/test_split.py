@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ai4diag.config.recipe import Split
+from ai4diag.config.data import Split
 from ai4diag.data.prepared import FINAL
 from ai4diag.data.split import deal, leaks, make_split, merge_groups
 from ai4diag.errors import ConfigError, DataError

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ai4diag.config.card import Column
+from ai4diag.config.sources.table import Column
 from ai4diag.data.problems import ReadError
 from ai4diag.data.tables import MOST_COLUMNS, levels, numbers, read_table
 

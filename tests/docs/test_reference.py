@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ai4diag.config.recipe import Evaluate
+from ai4diag.config.plan import Evaluate
 from ai4diag.evaluation.evaluate import evaluate
 from ai4diag.pipelines import stages
 from ai4diag.pipelines.workspace import Workspace

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ai4diag.config.recipe import Interval
+from ai4diag.config.plan import Interval
 from ai4diag.evaluation import bootstrap, calibration, ranking
 from ai4diag.evaluation.bootstrap import intervals, resamples, stratify
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from ai4diag.config.recipe import OperatingPoint
+from ai4diag.config.plan import OperatingPoint
 from ai4diag.evaluation.classification import (
     count_columns,
     describe,

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from ai4diag.config.recipe import Evaluate, Interval, OperatingPoint
+from ai4diag.config.plan import Evaluate, Interval, OperatingPoint
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.evaluation.detection import match, mean_average_precision
 from ai4diag.evaluation.detection_scores import cases_of

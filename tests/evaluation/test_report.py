@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ai4diag.config.recipe import Evaluate
+from ai4diag.config.plan import Evaluate
 from ai4diag.evaluation.evaluate import evaluate
 from ai4diag.evaluation.report import DatasetFacts, PartLine, ReportContext, Training, render, words
 from ai4diag.types import Estimate, Finding
@@ -135,6 +135,7 @@ def context(settings, **change):
         "title": "Is it malignant?",
         "pipeline": "toy",
         "task": "tabular",
+        "target": "binary",
         "primary": settings.primary,
         "classes": ("benign", "malignant"),
         "recipe": {**recipe, "evaluate": settings.model_dump(mode="json")},
@@ -169,7 +170,7 @@ def detection(table=None, settings=None, **change):
     found = evaluate(
         images() if table is None else table, task="detection", classes=("RBC", "Platelets"), plan=settings
     )
-    change = {"task": "detection", "classes": ("RBC", "Platelets"), "picture": picture, **change}
+    change = {"task": "detection", "target": "boxes", "classes": ("RBC", "Platelets"), "picture": picture, **change}
     return found, render(found, context(settings, **change))
 
 
@@ -296,7 +297,9 @@ def test_class_names_and_cases_are_escaped_in_pictures():
     table = images()
     table["case_id"] = table["case_id"] + EVIL
     found = evaluate(table, task="detection", classes=(EVIL, "b"), plan=plan(primary="map_50", subgroups=()))
-    text = render(found, context(plan(primary="map_50"), task="detection", classes=(EVIL, "b"), picture=picture))
+    text = render(
+        found, context(plan(primary="map_50"), task="detection", target="boxes", classes=(EVIL, "b"), picture=picture)
+    )
     assert "<script" not in text
     assert not Page(text).problems
     assert f"missed {entities.escape(EVIL, quote=True).replace('&quot;', '&#34;').replace('&#x27;', '&#39;')}" in text

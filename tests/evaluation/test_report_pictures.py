@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ai4diag.config.recipe import Evaluate
+from ai4diag.config.plan import Evaluate
 from ai4diag.evaluation.evaluate import evaluate
 from ai4diag.evaluation.pairing import confusion, pair
 from ai4diag.evaluation.report.pictures import case_picture

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 
-from ai4diag.config.recipe import Train
+from ai4diag.config.train import Train
 from ai4diag.data.prepared import Fold, Prepared
 from ai4diag.errors import TrainingError
 from ai4diag.training.checkpoint import read_checkpoint, write_checkpoint

@@ -8,66 +8,22 @@ own checksum.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from ai4diag.config.base import Settings, parse, read_yaml
+from ai4diag.config.sources.common import Identifier, RelativePath
+from ai4diag.config.sources.images import Images
+from ai4diag.config.sources.table import Table
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.files import sha256_file
 
+SOURCES: dict[str, tuple[str, ...]] = {"tabular": ("table",), "detection": ("images",)}
+"""For each task, the blocks of a card that can hold its raw files; a card has exactly one."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Scalar = str | int | float
-TAKEN = {"case_id", "patient_id", "site", "truth", "score", "fold", "part", "size_0", "size_1"}
-TAKEN |= {"boxes", "labels", "scores", "truth_boxes", "truth_labels", "truth_ignore"}
-"""Columns of prepared cases and predictions; no attribute may have their names."""
-
-
-def _inside(path: str) -> str:
-    """Return `path` when it stays inside the folder it is relative to."""
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or re.search(r"[\\:\x00-\x1f]", path):
-        raise ValueError(f"'{path}' must be a relative path with forward slashes that stays inside its folder")
-    return path
-
-
-def _pattern(text: str) -> str:
-    """Return `text` when it is a regular expression with exactly one group."""
-    try:
-        groups = re.compile(text).groups
-    except re.error as error:
-        raise ValueError(f"'{text}' is not a regular expression: {error}") from None
-    if groups != 1:
-        raise ValueError(f"'{text}' must have exactly one group, the part to keep")
-    return text
-
-
-RelativePath = Annotated[str, AfterValidator(_inside)]
-
-
-def canonical(cell: str) -> str:
-    """Return what a cell means as a level: `1`, `1.0` and ` 1` are the same.
-
-    >>> canonical("1.0") == canonical(" 1")
-    True
-    """
-    try:
-        return repr(float(cell))
-    except ValueError:
-        return cell.strip()
-
-
-def _one_meaning(where: str, written: Iterable[Scalar]) -> None:
-    """Refuse a word of the file that stands for two levels or classes."""
-    seen: set[str] = set()
-    for value in written:
-        meant = canonical(str(value))
-        if meant in seen:
-            raise ValueError(f"{where}: '{value}' stands for two levels; the file must tell them apart")
-        seen.add(meant)
 
 
 class Licence(Settings):
@@ -108,115 +64,6 @@ class Manifest(Settings):
 
     path: RelativePath
     sha256: Sha256
-
-
-class Column(Settings):
-    """One column of a table."""
-
-    name: str
-    kind: Literal["number", "category", "text"] = "number"
-    unit: str = ""
-    """Unit of a number as it stands in the file; `1` when it has none."""
-    range: tuple[float, float] | None = None
-    """Smallest and largest plausible value; others are reported and kept."""
-    levels: Mapping[str, Scalar] = {}
-    """Name of each level of a category, and how the file writes it."""
-    zero_is_missing: bool = False
-    """The file writes 0 where nothing was measured."""
-    post_outcome: bool = False
-    """Known only after the outcome: a model that sees it will not work on new patients."""
-    attribute: bool = False
-    """Kept in the index, so that estimates can be repeated per subgroup. A number also needs `bands`."""
-    bands: tuple[float, ...] = ()
-    """Limits of the bands that a number becomes as an attribute, named `<name>_band`."""
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> Column:
-        if (self.kind == "category") != bool(self.levels):
-            raise ValueError(f"column '{self.name}': levels belong to a category, and every category needs them")
-        if self.kind != "number" and (self.range or self.bands or self.zero_is_missing or self.unit):
-            raise ValueError(f"column '{self.name}': unit, range, bands and zero_is_missing belong to a number")
-        if self.range is not None and not self.range[0] < self.range[1]:
-            raise ValueError(f"column '{self.name}': range must be the smallest, then the largest value")
-        if self.kind == "number" and not self.unit:
-            raise ValueError(f"column '{self.name}': a number needs a unit; write '1' when it has none")
-        if self.attribute and not (self.levels or self.bands):
-            raise ValueError(f"column '{self.name}': an attribute is a category, or a number with bands")
-        if self.attribute and self.name in TAKEN:
-            raise ValueError(f"column '{self.name}': an attribute cannot have this name, which is in use")
-        _one_meaning(f"column '{self.name}'", self.levels.values())
-        if list(self.bands) != sorted(set(self.bands)):
-            raise ValueError(f"column '{self.name}': bands must increase")
-        return self
-
-
-class Label(Settings):
-    """The column that holds the truth."""
-
-    column: str
-    values: Mapping[str, tuple[Scalar, ...]]
-    """For each class, how the file writes it."""
-
-    @model_validator(mode="after")
-    def _one_class_each(self) -> Label:
-        _one_meaning("label.values", [value for values in self.values.values() for value in values])
-        return self
-
-
-class Identifier(Settings):
-    """Where an identifier stands."""
-
-    column: str
-    pattern: Annotated[str, AfterValidator(_pattern)] | None = None
-    """Regular expression that the whole cell matches; its one group is the identifier."""
-
-
-class TableFile(Settings):
-    """A file of the table, and the site it comes from."""
-
-    path: RelativePath
-    site: str = "unknown"
-
-
-class Table(Settings):
-    """How to read a table: one or more files with the same columns."""
-
-    files: Annotated[tuple[TableFile, ...], Field(min_length=1)]
-    header: bool = True
-    """Whether the first line names the columns; without it, `columns` gives their order. ARFF names its own."""
-    missing: tuple[str, ...] = ("",)
-    """How the file writes a missing value."""
-    columns: Annotated[tuple[Column, ...], Field(min_length=1)]
-    label: Label
-    site: str | None = None
-    """Column that holds the site of each row, instead of one site per file."""
-
-
-class Images(Settings):
-    """How to read images with Pascal VOC boxes."""
-
-    folder: RelativePath
-    """Folder of the images; the file name without its ending is the case."""
-    annotations: RelativePath
-    """Folder of the annotations: one XML file per image, with the same name."""
-    channels: tuple[str, ...] = ("red", "green", "blue")
-    cases: RelativePath | None = None
-    """CSV with one line per case: case_id, and any of patient_id, site and attributes."""
-    attributes: tuple[str, ...] = ()
-    """Columns of `cases` to keep in the index."""
-    site: str = "unknown"
-    """Site of every case, when `cases` does not say."""
-
-    @model_validator(mode="after")
-    def _attributes_need_cases(self) -> Images:
-        if self.attributes and self.cases is None:
-            raise ValueError("attributes are columns of cases, which is not given")
-        if taken := TAKEN.intersection(self.attributes):
-            raise ValueError(f"attribute '{min(taken)}' cannot have this name, which is in use")
-        if len(self.channels) not in (1, 3):
-            raise ValueError("channels must be one (grey) or three (red, green, blue)")
-        return self
 
 
 class OfficialSplit(Settings):
@@ -288,10 +135,10 @@ class Card(Settings):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Card:
-        if (self.task == "tabular") != (self.table is not None) or (self.task == "detection") != (
-            self.images is not None
-        ):
-            raise ValueError("a tabular card needs `table`, a detection card `images`, and not both")
+        given = [name for names in SOURCES.values() for name in names if getattr(self, name) is not None]
+        if len(set(given)) != 1 or given[0] not in SOURCES[self.task]:
+            needed = " or ".join(f"`{name}`" for name in SOURCES[self.task])
+            raise ValueError(f"a {self.task} card needs {needed}, and no other source")
         if not self.files and self.manifest is None and self.embedded is None:
             raise ValueError("the card names no files: give files, a manifest, or embedded")
         bare = [file.path for file in self.files if file.sha256 is None]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import rankdata
 
-from ai4diag.config.card import Column
+from ai4diag.config.sources.table import Column
 from ai4diag.data.problems import class_absent
 from ai4diag.types import Finding, Level
 

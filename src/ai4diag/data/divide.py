@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ai4diag.config.card import Card, OfficialSplit
-from ai4diag.config.recipe import Recipe, Split
+from ai4diag.config.data import Split
+from ai4diag.config.recipe import Recipe
 from ai4diag.data.split import leaks, make_split
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.types import PARTS, Finding

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ai4diag.config.card import Card, Identifier
+from ai4diag.config.card import Card
+from ai4diag.config.sources.common import Identifier
 from ai4diag.errors import DataError, did_you_mean
 from ai4diag.types import Finding
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ai4diag.config.card import Card, Images
+from ai4diag.config.card import Card
+from ai4diag.config.sources.images import Images
 from ai4diag.data.check_images import box_findings, image_findings
 from ai4diag.data.problems import ReadError
 from ai4diag.data.voc import Annotation, image_size, read_annotation

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ai4diag.config.card import Card
-from ai4diag.config.recipe import DetectionRecipe
+from ai4diag.config.detection import DetectionRecipe
 from ai4diag.data.catalogue import verify
 from ai4diag.data.check_images import double_findings, part_findings
 from ai4diag.data.check_table import duplicate_findings

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.card import Card, Column
-from ai4diag.config.recipe import TabularRecipe
+from ai4diag.config.card import Card
+from ai4diag.config.sources.table import Column
+from ai4diag.config.tabular import TabularRecipe
 from ai4diag.data.catalogue import verify
 from ai4diag.data.check_table import class_findings, duplicate_findings, leak_findings
 from ai4diag.data.divide import divide, official_parts, training_rows

@@ -6,6 +6,8 @@
     findings.json     what validation noticed
     features.npy      tabular: float64 (cases, features), raw units, NaN where missing
     images.npy        images: uint8 (cases, channels, *spatial), memory-mapped
+    signals.npy       time series: (cases, channels, samples)
+    volumes.*         volumes of different sizes, and their masks: see ai4diag.data.volume_store
     boxes.parquet     detection: case (row of the index), label (class number), min_0.., max_0.., ignore
 
 Boxes are in the pixels of the original image (see `ai4diag.types`). The index holds the size of the original image in
@@ -25,9 +27,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ai4diag.data.volume_store import VolumeStore, masks_of, volumes_of
 from ai4diag.errors import DataError
 from ai4diag.files import atomic_path, read_json, sha256_file, write_json
-from ai4diag.types import PARTS, Finding
+from ai4diag.types import PARTS, USUAL_TARGET, Finding
 
 FORMAT = 1
 FINAL = -1
@@ -99,6 +102,11 @@ class Prepared:
         """Class names; the position is the class number."""
         return tuple(self.facts["classes"])
 
+    @property
+    def target(self) -> str:
+        """What is to be predicted (`ai4diag.evaluation.targets`); a task with one usual target need not name it."""
+        return str(self.facts.get("target") or USUAL_TARGET[self.facts["task"]])
+
     @cached_property
     def features(self) -> npt.NDArray[np.float64]:
         """Tabular features `(cases, features)` in raw units, NaN where missing."""
@@ -110,6 +118,29 @@ class Prepared:
         """Packed images `(cases, channels, *spatial)`, memory-mapped and read-only."""
         array: npt.NDArray[np.uint8] = np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
         return array
+
+    @cached_property
+    def signals(self) -> npt.NDArray[Any]:
+        """Packed signals `(cases, channels, samples)`, memory-mapped and read-only."""
+        array: npt.NDArray[Any] = np.load(self.folder / "signals.npy", mmap_mode="r", allow_pickle=False)
+        return array
+
+    @cached_property
+    def volume_table(self) -> pd.DataFrame:
+        """Where each volume lies in the flat files, its size and its affine."""
+        return pd.read_parquet(self.folder / "volumes.parquet")
+
+    @cached_property
+    def volumes(self) -> VolumeStore:
+        """Packed volumes, each `(channels, *spatial)`, memory-mapped and read-only."""
+        flat = np.load(self.folder / "volumes.npy", mmap_mode="r", allow_pickle=False)
+        return volumes_of(flat, self.volume_table)
+
+    @cached_property
+    def masks(self) -> VolumeStore:
+        """Packed masks, uint8 class numbers, each `(1, *spatial)`, memory-mapped and read-only."""
+        flat = np.load(self.folder / "masks.npy", mmap_mode="r", allow_pickle=False)
+        return masks_of(flat, self.volume_table)
 
     @cached_property
     def boxes(self) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.recipe import Split
+from ai4diag.config.data import Split
 from ai4diag.data.prepared import FINAL
 from ai4diag.errors import ConfigError, DataError, did_you_mean
 from ai4diag.types import PARTS, Finding

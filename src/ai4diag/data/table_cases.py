@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.card import Card, Column, Table
+from ai4diag.config.card import Card
+from ai4diag.config.sources.table import Column, Table
 from ai4diag.data.check_table import column_findings
 from ai4diag.data.identify import finish_index, identifiers
 from ai4diag.data.problems import ReadError, stop_on_errors

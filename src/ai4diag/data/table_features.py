@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.card import Card, Column, Table
+from ai4diag.config.card import Card
+from ai4diag.config.sources.table import Column, Table
 from ai4diag.data.table_cases import TableCases
 from ai4diag.errors import ConfigError, DataError, did_you_mean
 

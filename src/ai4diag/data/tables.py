@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.card import Column, canonical
+from ai4diag.config.sources.table import Column, canonical
 from ai4diag.data.problems import ReadError
 from ai4diag.errors import did_you_mean
 from ai4diag.types import Finding

@@ -1,4 +1,7 @@
-"""What is estimated from predictions of a binary outcome."""
+"""What is estimated from predictions of a binary outcome.
+
+Their columns: `truth`, 0 or 1, and `score`, of the positive class.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.recipe import OperatingPoint
+from ai4diag.config.plan import OperatingPoint
+from ai4diag.errors import ConfigError
 from ai4diag.evaluation.bootstrap import Statistic
 from ai4diag.evaluation.calibration import Calibration
 from ai4diag.evaluation.classification import (
@@ -22,6 +26,7 @@ from ai4diag.evaluation.classification import (
     from_counts,
     net_benefit,
 )
+from ai4diag.evaluation.predictions import need, need_number, refuse
 from ai4diag.evaluation.ranking import Ranking
 
 Floats = npt.NDArray[np.float64]
@@ -129,8 +134,26 @@ class BinaryScores:
         ]
 
 
-def choose_threshold(validation: pd.DataFrame, test: pd.DataFrame, rule: OperatingPoint) -> Threshold:
+def check(table: pd.DataFrame, classes: Sequence[str], where: str) -> None:
+    """Refuse what are no predictions of a binary outcome; see `ai4diag.evaluation.targets.Scoring`."""
+    if classes and len(classes) != 2:
+        raise ConfigError(
+            f"A binary outcome has two classes, found {len(classes)}.", "Name the negative, then the positive."
+        )
+    need(table, ("truth", "score"), where)
+    refuse(~table["truth"].isin([0, 1]), table, "truth", "0 or 1", where)
+    need_number(table, "score", where)
+
+
+def choose_threshold(
+    validation: pd.DataFrame, test: pd.DataFrame, classes: Sequence[str], rule: OperatingPoint
+) -> Threshold:
     """Fix the score from which a case is called positive; arguments as `fold_thresholds` has them."""
     return fold_thresholds(
         validation, test, lambda lines: fix_threshold(lines["truth"], lines["score"], rule), describe(rule)
     )
+
+
+def scores(rows: pd.DataFrame, classes: Sequence[str], thresholds: Threshold) -> BinaryScores:
+    """Return the cases, ready to be weighted."""
+    return BinaryScores(rows, classes, thresholds)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.recipe import OperatingPoint
+from ai4diag.config.plan import OperatingPoint
 from ai4diag.evaluation.ranking import Ranking
 
 Floats = npt.NDArray[np.float64]

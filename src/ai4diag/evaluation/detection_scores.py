@@ -1,4 +1,8 @@
-"""What is estimated from predictions of boxes."""
+"""What is estimated from predictions of boxes.
+
+Their columns: size_0, size_1 (size_2); truth_boxes, truth_labels, truth_ignore, boxes, labels, scores, one list per
+line, boxes flattened, in pixels of the original image.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.recipe import OperatingPoint
+from ai4diag.config.plan import OperatingPoint
 from ai4diag.errors import ConfigError
 from ai4diag.evaluation import detection
 from ai4diag.evaluation.bootstrap import Statistic
@@ -17,11 +21,13 @@ from ai4diag.evaluation.classification import Threshold, describe, fold_threshol
 from ai4diag.evaluation.detection import FALSE, FOUND, IGNORED, DetectionCases
 from ai4diag.evaluation.froc import FALSE_PER_IMAGE, Froc, of_class
 from ai4diag.evaluation.pairing import confusion
+from ai4diag.evaluation.predictions import need
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 AP_NAMES = ("map_50", "map_50_95", "map_10")
 FROC_NAMES = ("froc_cpm", "sensitivity_at_1_fp")
+COLUMNS = ("truth_boxes", "truth_labels", "truth_ignore", "boxes", "labels", "scores")
 COUNT_NAMES = ("sensitivity", "ppv", "f1")
 ONE_FALSE = int(np.flatnonzero(FALSE_PER_IMAGE == 1)[0])
 AT_50 = 1
@@ -186,14 +192,26 @@ def _counts(matches: Sequence[detection.ClassMatches], at: Floats) -> Floats:
     return result
 
 
-def choose_threshold(validation: pd.DataFrame, test: pd.DataFrame, n_classes: int, rule: OperatingPoint) -> Threshold:
+def check(table: pd.DataFrame, classes: Sequence[str], where: str) -> None:
+    """Refuse what are no predictions of boxes; see `ai4diag.evaluation.targets.Scoring`."""
+    need(table, COLUMNS, where)
+
+
+def scores(rows: pd.DataFrame, classes: Sequence[str], thresholds: Threshold) -> DetectionScores:
+    """Return the images, ready to be weighted."""
+    return DetectionScores(rows, classes, thresholds)
+
+
+def choose_threshold(
+    validation: pd.DataFrame, test: pd.DataFrame, classes: Sequence[str], rule: OperatingPoint
+) -> Threshold:
     """Fix the score from which a detection is shown: that of the recipe, or the one of the largest F1.
 
     `youden`, the default, stands for the largest F1, because boxes have no true negatives; the other rules are refused.
 
     Args:
         validation, test: lines of the table of predictions, see `fold_thresholds`.
-        n_classes: number of classes.
+        classes: class names.
         rule: the recipe's `operating_point`.
 
     Raises:
@@ -208,7 +226,7 @@ def choose_threshold(validation: pd.DataFrame, test: pd.DataFrame, n_classes: in
             "Leave it out, or give for example {threshold: 0.5}.",
         )
     words = "largest F1 over all classes at IoU 0.5 on validation"
-    return fold_thresholds(validation, test, lambda lines: _best_f1(lines, n_classes), words)
+    return fold_thresholds(validation, test, lambda lines: _best_f1(lines, len(classes)), words)
 
 
 def _best_f1(rows: pd.DataFrame, n_classes: int) -> float:

@@ -10,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.recipe import Evaluate
+from ai4diag.config.plan import Evaluate
 from ai4diag.errors import ConfigError, DataError, did_you_mean
-from ai4diag.evaluation import binary_scores, detection_scores
-from ai4diag.evaluation.binary_scores import BinaryScores
 from ai4diag.evaluation.bootstrap import FEW_UNITS, Statistic, intervals
 from ai4diag.evaluation.classification import Threshold
-from ai4diag.evaluation.detection_scores import DetectionScores
 from ai4diag.evaluation.predictions import check
+from ai4diag.evaluation.targets import scored_by, target_of
 from ai4diag.types import Estimate
 
 MOST_VALUES = 12
@@ -26,7 +24,7 @@ Entries = Sequence[tuple[str, str]]
 
 
 class Scores(Protocol):
-    """Some cases, ready to be weighted: what `BinaryScores` and `DetectionScores` have in common."""
+    """Some cases, ready to be weighted: whatever the target."""
 
     entries: tuple[tuple[str, str], ...]
     """Name and subgroup of everything that can be estimated."""
@@ -48,17 +46,19 @@ class Evaluation:
     """What the predictions say.
 
     Attributes:
-        task: `tabular` or `detection`.
+        task: name of the task.
+        target: what was predicted.
         classes: class names.
         primary: name of the headline estimate.
         estimates: the headline first, then those of the test part, subgroups, validation, contrast.
         operating_point: threshold and rule; its value is NaN when it could not be fixed.
-        curves: plain lists for the report (see `BinaryScores.curves`, `DetectionScores.curves`) and `parts`, the number
+        curves: plain lists for the report (see the `curves` of the target) and `parts`, the number
             of cases and patients per part and site.
         notes: what to mind when reading the estimates.
     """
 
     task: str
+    target: str
     classes: tuple[str, ...]
     primary: str
     estimates: list[Estimate]
@@ -67,35 +67,37 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
 
 
-def evaluate(predictions: pd.DataFrame, *, task: str, classes: Sequence[str], plan: Evaluate) -> Evaluation:
+def evaluate(
+    predictions: pd.DataFrame, *, task: str, classes: Sequence[str], plan: Evaluate, target: str | None = None
+) -> Evaluation:
     """Estimate everything that the plan asks for.
 
     Test lines of several folds are pooled, scores as they are; decisions use each fold's own threshold.
 
     Args:
         predictions: see `ai4diag.evaluation.predictions`.
-        task: `tabular` or `detection`.
-        classes: class names; for tabular the negative class first.
+        task: name of the task.
+        classes: class names; of two, the negative class first.
         plan: the recipe's `evaluate` block.
+        target: what was predicted (`ai4diag.evaluation.targets`); None: the usual target of the task.
 
     Raises:
         DataError: a column is missing or malformed, or there are no test lines.
         ConfigError: the plan names an estimate, unit or subgroup that does not exist.
     """
-    check(predictions, task)
-    if task == "tabular" and len(classes) != 2:
-        raise ConfigError(f"A table has two classes, found {len(classes)}.", "Name the negative, then the positive.")
+    target = target_of({"task": task, "target": target})
+    check(predictions, target, classes)
     _known_columns(predictions, (plan.interval.unit,), "interval.unit")
     _known_columns(predictions, plan.subgroups, "subgroups")
     parts = {name: predictions[predictions["part"] == name] for name in ("test", "validation", "contrast")}
     test = parts["test"]
     if not len(test):
         raise DataError("The predictions have no lines of the test part.", "Estimates rest on the test part alone.")
-    point = _operating_point(parts["validation"], test, task, len(classes), plan)
+    scoring = scored_by(target)
+    point = scoring.choose_threshold(parts["validation"], test, classes, plan.operating_point)
 
     def scores_of(rows: pd.DataFrame) -> Scores:
-        kind = BinaryScores if task == "tabular" else DetectionScores
-        return kind(rows, classes, point)
+        return scoring.scores(rows, classes, point)
 
     whole = scores_of(test)
     entries = _headline_first(whole.entries, plan.primary)
@@ -107,6 +109,7 @@ def evaluate(predictions: pd.DataFrame, *, task: str, classes: Sequence[str], pl
             estimates += _estimates(scores_of(parts[part]), entries[:1], parts[part], plan, part)[0]
     return Evaluation(
         task=task,
+        target=target,
         classes=tuple(classes),
         primary=plan.primary,
         estimates=estimates,
@@ -121,14 +124,6 @@ def _headline_first(entries: Entries, primary: str) -> list[tuple[str, str]]:
         known = dict.fromkeys(name for name, group in entries if group == "all")
         raise ConfigError(f"evaluate.primary: there is no estimate '{primary}'. {did_you_mean(primary, known)}")
     return sorted(entries, key=lambda entry: entry != (primary, "all"))
-
-
-def _operating_point(
-    validation: pd.DataFrame, test: pd.DataFrame, task: str, n_classes: int, plan: Evaluate
-) -> Threshold:
-    if task == "tabular":
-        return binary_scores.choose_threshold(validation, test, plan.operating_point)
-    return detection_scores.choose_threshold(validation, test, n_classes, plan.operating_point)
 
 
 def _estimates(

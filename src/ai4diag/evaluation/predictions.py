@@ -1,15 +1,14 @@
 """Tables of predictions: written by `train`, read by `evaluate`, or handed in by somebody else.
 
-One line per case and fold. Every task: case_id, patient_id, site, attributes, fold, part (`validation`, `test` or
-`contrast`). Tabular: truth (0 or 1) and score (of the positive class). Detection: size_0, size_1; truth_boxes,
-truth_labels, truth_ignore, boxes, labels, scores, one list per line, boxes flattened, in pixels of the original image.
+One line per case and fold: case_id, patient_id, site, attributes, fold, part (`validation`, `test` or `contrast`), and
+what the target adds: see the module that scores it (`ai4diag.evaluation.targets`).
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ai4diag.errors import ConfigError, DataError, did_you_mean
+from ai4diag.errors import DataError
+from ai4diag.evaluation.targets import scored_by, target_of
 from ai4diag.files import atomic_path
 
 KEY = b"ai4diag"
 EVERY_TASK = ("case_id", "patient_id", "fold", "part")
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "tabular": ("truth", "score"),
-    "detection": ("truth_boxes", "truth_labels", "truth_ignore", "boxes", "labels", "scores"),
-}
 WORDS = ("case_id", "patient_id", "site")
 PREDICTED_PARTS = ("validation", "test", "contrast")
 OPTIONAL: dict[str, Any] = {"site": "", "fold": 0, "part": "test"}
@@ -38,7 +34,8 @@ def write_predictions(path: Path, table: pd.DataFrame, facts: Mapping[str, Any])
     Args:
         path: the file.
         table: one line per case and fold, see above.
-        facts: at least `task` and `classes`; kept in the file's own metadata.
+        facts: at least `task` and `classes`, and `target` unless it is the task's usual one; kept in the file's own
+            metadata.
 
     Raises:
         DataError: a column is missing or malformed.
@@ -46,7 +43,7 @@ def write_predictions(path: Path, table: pd.DataFrame, facts: Mapping[str, Any])
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    check(table, facts["task"])
+    check(table, target_of(facts), facts["classes"])
     content = pa.Table.from_pandas(table, preserve_index=False)
     content = content.replace_schema_metadata(
         {**(content.schema.metadata or {}), KEY: json.dumps(dict(facts)).encode("utf-8")}
@@ -55,14 +52,17 @@ def write_predictions(path: Path, table: pd.DataFrame, facts: Mapping[str, Any])
         pq.write_table(content, temporary, write_page_checksum=True)
 
 
-def read_predictions(path: Path, task: str | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_predictions(
+    path: Path, task: str | None = None, target: str | None = None, classes: Sequence[str] = ()
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read predictions from Parquet or CSV, and what is known about them.
 
     A table that `write_predictions` did not write may lack site, fold and part: all its cases are then one test part.
 
     Args:
         path: a `.csv` file, else Parquet. Detections only fit into Parquet.
-        task: the task, for a table that does not say so itself.
+        task, target, classes: for a table that does not say so itself; the target may be left out where it is the usual
+            one of the task.
 
     Raises:
         DataError: the file is missing, is no such table, or a column is missing or malformed.
@@ -71,46 +71,55 @@ def read_predictions(path: Path, task: str | None = None) -> tuple[pd.DataFrame,
     if not path.is_file():
         raise DataError(f"{path} does not exist.")
     table, facts = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
-    task = task or facts.get("task")
-    if task is None:
+    known = {"task": task or facts.get("task"), "target": target or facts.get("target")}
+    if known["task"] is None:
         raise DataError(f"{path} does not say which task its predictions are of.", "Name it in the plan.")
     if KEY.decode() not in facts:
         table = table.assign(**{name: value for name, value in OPTIONAL.items() if name not in table})
     facts.pop(KEY.decode(), None)
-    check(table, task, str(path))
+    check(table, target_of(known), classes or facts.get("classes", ()), str(path))
     return table, facts
 
 
-def check(table: pd.DataFrame, task: str, where: str = "The table of predictions") -> None:
+def check(
+    table: pd.DataFrame, target: str, classes: Sequence[str] = (), where: str = "The table of predictions"
+) -> None:
     """Refuse a table that is not one of predictions.
 
     Raises:
-        ConfigError: no such task.
+        ConfigError: no such target, or the classes do not suit it.
         DataError: a column is missing, or holds what it must not; the column and the first line are named.
     """
-    if task not in COLUMNS:
-        raise ConfigError(f"There is no task '{task}'. {did_you_mean(task, COLUMNS)}")
-    for name in EVERY_TASK + COLUMNS[task]:
-        if name not in table:
-            raise DataError(f"{where} has no column '{name}'.", f"It has: {', '.join(map(str, table.columns))}.")
+    need(table, EVERY_TASK, where)
     if not len(table):
         raise DataError(f"{where} has no lines.")
     for name in EVERY_TASK:
-        _refuse(table[name].isna(), table, name, "a value", where)
+        refuse(table[name].isna(), table, name, "a value", where)
     fold = pd.to_numeric(table["fold"], errors="coerce").to_numpy(np.float64)
-    _refuse(fold != np.round(fold), table, "fold", "a whole number", where)
-    _refuse(~table["part"].isin(PREDICTED_PARTS), table, "part", f"one of {', '.join(PREDICTED_PARTS)}", where)
+    refuse(fold != np.round(fold), table, "fold", "a whole number", where)
+    refuse(~table["part"].isin(PREDICTED_PARTS), table, "part", f"one of {', '.join(PREDICTED_PARTS)}", where)
     double = table.duplicated(["case_id", "fold", "part"])
-    _refuse(double, table, "case_id", "each case once in a fold and part", where)
-    if task == "tabular":
-        _refuse(~table["truth"].isin([0, 1]), table, "truth", "0 or 1", where)
-        score = pd.to_numeric(table["score"], errors="coerce")
-        _refuse(~np.isfinite(score.to_numpy(np.float64)), table, "score", "a finite number", where)
-        if table["score"].dtype.kind not in "fiu":
-            raise DataError(f"{where}: column 'score' is text.", "Write numbers with a decimal point.")
+    refuse(double, table, "case_id", "each case once in a fold and part", where)
+    scored_by(target).check(table, classes, where)
 
 
-def _refuse(wrong: Any, table: pd.DataFrame, name: str, expected: str, where: str) -> None:
+def need(table: pd.DataFrame, columns: Sequence[str], where: str) -> None:
+    """Refuse a table that lacks a column."""
+    for name in columns:
+        if name not in table:
+            raise DataError(f"{where} has no column '{name}'.", f"It has: {', '.join(map(str, table.columns))}.")
+
+
+def need_number(table: pd.DataFrame, name: str, where: str) -> None:
+    """Refuse a column that holds anything but finite numbers."""
+    values = pd.to_numeric(table[name], errors="coerce")
+    refuse(~np.isfinite(values.to_numpy(np.float64)), table, name, "a finite number", where)
+    if table[name].dtype.kind not in "fiu":
+        raise DataError(f"{where}: column '{name}' is text.", "Write numbers with a decimal point.")
+
+
+def refuse(wrong: Any, table: pd.DataFrame, name: str, expected: str, where: str) -> None:
+    """Refuse a column in which some lines are wrong; the first is named, the others are counted."""
     rows = np.flatnonzero(np.asarray(wrong))
     if len(rows):
         more = f" ({len(rows) - 1} more)" if len(rows) > 1 else ""

@@ -163,12 +163,14 @@ class _Trial:
         from ai4diag.evaluation.predictions import read_predictions, write_predictions
 
         table = stages.predict_fold(self.task, self.learner, self.pipeline, self.prepared, self.fold)
-        facts = {"task": self.recipe.task, "classes": list(self.prepared.classes), "pipeline": self.pipeline.name}
+        facts = stages.prediction_facts(self.pipeline, self.prepared)
         write_predictions(self.scratch / "predictions.parquet", table, facts)
-        read, _ = read_predictions(self.scratch / "predictions.parquet")
+        read, facts = read_predictions(self.scratch / "predictions.parquet")
         interval = self.recipe.evaluate.interval.model_copy(update={"resamples": 100})
         plan = self.recipe.evaluate.model_copy(update={"interval": interval})
-        estimates = evaluate(read, task=self.recipe.task, classes=self.prepared.classes, plan=plan).estimates
+        estimates = evaluate(
+            read, task=facts["task"], target=facts.get("target"), classes=facts["classes"], plan=plan
+        ).estimates
         names = {item.name for item in estimates}
         _expect(plan.primary in names, f"'{plan.primary}' is not among the estimates: {', '.join(sorted(names))}.")
         return f"{len(table)} predictions, {len(names)} kinds of estimate"

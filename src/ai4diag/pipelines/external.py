@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ai4diag.config.base import Settings, parse, read_yaml
-from ai4diag.config.recipe import Evaluate
+from ai4diag.config.plan import Evaluate
 from ai4diag.types import Estimate
 
 
@@ -13,6 +13,8 @@ class Plan(Settings):
     """`task:` and the `evaluate:` block of a pipeline."""
 
     task: str
+    target: str | None = None
+    """What was predicted, where it is not what the task usually predicts."""
     classes: tuple[str, ...] = ("negative", "positive")
     evaluate: Evaluate
 
@@ -32,5 +34,5 @@ def evaluate_external(predictions: Path, plan: Path) -> list[Estimate]:
     from ai4diag.evaluation.predictions import read_predictions
 
     asked = parse(Plan, read_yaml(plan), str(plan))
-    table, _ = read_predictions(predictions, task=asked.task)
-    return evaluate(table, task=asked.task, classes=asked.classes, plan=asked.evaluate).estimates
+    table, _ = read_predictions(predictions, asked.task, asked.target, asked.classes)
+    return evaluate(table, task=asked.task, target=asked.target, classes=asked.classes, plan=asked.evaluate).estimates

@@ -36,6 +36,7 @@ def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str])
         pipeline=pipeline.name,
         variant=pipeline.variant,
         task=recipe.task,
+        target=prepared.target,
         purpose=paragraphs(section(readme, "Intended use")),
         limits=paragraphs(section(readme, "Limits")),
         primary=recipe.evaluate.primary,

@@ -73,10 +73,17 @@ def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -
         (pipeline.out / name).unlink(missing_ok=True)  # a kill from here on never leaves them beside another model
     shutil.rmtree(pipeline.out / "model", ignore_errors=True)
     learner.save(pipeline.out / "model")
-    facts = {"task": pipeline.recipe.task, "classes": list(prepared.classes), "pipeline": pipeline.name}
-    write_predictions(pipeline.out / "predictions.parquet", pd.concat(tables, ignore_index=True), facts)
+    write_predictions(
+        pipeline.out / "predictions.parquet", pd.concat(tables, ignore_index=True), prediction_facts(pipeline, prepared)
+    )
     write_json(pipeline.out / "history.json", histories)
     shutil.rmtree(pipeline.out / "checkpoint", ignore_errors=True)
+
+
+def prediction_facts(pipeline: Pipeline, prepared: Prepared) -> dict[str, Any]:
+    """Return what a table of predictions says about itself."""
+    facts = {"task": pipeline.recipe.task, "classes": list(prepared.classes), "pipeline": pipeline.name}
+    return facts | {key: prepared.facts[key] for key in ("target",) if key in prepared.facts}
 
 
 def fit_fold(
@@ -141,7 +148,13 @@ def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
 
     recipe = pipeline.recipe
     predictions, facts = read_predictions(stage_file(pipeline, "predictions.parquet", "train"))
-    evaluation = estimate(predictions, task=facts["task"], classes=facts["classes"], plan=recipe.evaluate)
+    evaluation = estimate(
+        predictions,
+        task=facts["task"],
+        target=facts.get("target"),
+        classes=facts["classes"],
+        plan=recipe.evaluate,
+    )
     write_json(pipeline.out / "estimates.json", [item.as_dict() for item in evaluation.estimates])
     unmet = check_gate(evaluation.estimates, recipe.evaluate.accept)
     html = render(evaluation, report_context(pipeline, open_prepared(pipeline), unmet))

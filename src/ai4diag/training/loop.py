@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ai4diag.config.recipe import Train
+from ai4diag.config.train import Train
 from ai4diag.data.prepared import Fold, Prepared
 from ai4diag.errors import TrainingError
 from ai4diag.tasks.base import Learner, NetworkLearner, Notify, SelfFitting

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ai4diag.config.networks import AnchorFree, RetinaNet
-from ai4diag.config.recipe import Train
+from ai4diag.config.detection import AnchorFree, RetinaNet
+from ai4diag.config.train import Train
 from ai4diag.data.prepared import Prepared
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.tasks import task

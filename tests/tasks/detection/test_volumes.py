@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ai4diag.config.networks import AnchorFree
-from ai4diag.config.recipe import Train
+from ai4diag.config.detection import AnchorFree
+from ai4diag.config.train import Train
 from ai4diag.data.prepared import Prepared, write_prepared
 from ai4diag.tasks.detection.learner import DetectionLearner
 from ai4diag.training.loop import fit

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from ai4diag.config.recipe import TabularRecipe
+from ai4diag.config.tabular import TabularRecipe
 from ai4diag.data.prepared import FINAL, Prepared
 from ai4diag.tasks import task
 from ai4diag.training.loop import fit

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
 from ai4diag.config.base import parse
-from ai4diag.config.recipe import TabularRecipe
+from ai4diag.config.tabular import TabularRecipe
 from ai4diag.data.prepared import Fold, Prepared
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.tasks import task

@@ -8,7 +8,8 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from ai4diag.config.card import load_card
-from ai4diag.config.recipe import TabularRecipe, load_recipe
+from ai4diag.config.recipe import load_recipe
+from ai4diag.config.tabular import TabularRecipe
 from ai4diag.data import catalogue
 from ai4diag.data.prepared import FINAL, Prepared
 from ai4diag.tasks import task

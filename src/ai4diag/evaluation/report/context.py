@@ -46,7 +46,7 @@ class PartLine:
         part: `train`, `validation`, `test`; in cross-validation `every fold`.
         site: where the cases come from.
         cases, patients: how many.
-        counts: cases of each class (tabular) or boxes of each class without ignored ones (detection), in class order.
+        counts: cases, or boxes without ignored ones, of each class, in class order.
     """
 
     part: str
@@ -80,11 +80,12 @@ class ReportContext:
     Attributes:
         title: heading of the report.
         pipeline, variant: name of the pipeline and of its variant (empty for the pipeline itself).
-        task: `tabular` or `detection`.
+        task: name of the task.
+        target: what was predicted (`ai4diag.evaluation.targets`).
         purpose: paragraphs on the intended use.
         limits: paragraphs on the known limits.
         primary: name of the headline estimate.
-        classes: class names; of two, the second is the positive class in `tabular`.
+        classes: class names; of two, the second is the positive class.
         recipe: the recipe as plain nested values.
         dataset: what the card says.
         parts: the data table.
@@ -96,12 +97,13 @@ class ReportContext:
         hashes: name to SHA-256.
         version: version of the library.
         checked, not_checked: what was and was not looked at, one sentence each.
-        picture: gives the image of a case, or None when there is none (detection only).
+        picture: gives the image of a case, or None when there is none.
     """
 
     title: str
     pipeline: str
     task: str
+    target: str
     primary: str
     classes: tuple[str, ...]
     recipe: Mapping[str, Any]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ai4diag.evaluation.report import charts, words
-from ai4diag.evaluation.report.charts import Chart, Line, Table
+from ai4diag.evaluation.report.charts import Chart, Table
 from ai4diag.evaluation.report.context import ReportContext
-from ai4diag.evaluation.report.pictures import CasePicture, case_picture
+from ai4diag.evaluation.report.parts import Section, plain
+from ai4diag.evaluation.targets import shown_as
 from ai4diag.types import Estimate
 
 if TYPE_CHECKING:
@@ -31,20 +32,6 @@ CONTENTS = (
     ("reproduce", "How to reproduce"),
     ("checked", "Checked and not"),
 )
-PICTURES = 8
-"""Worst cases that are shown as pictures."""
-ERRORS = 10
-"""Worst cases that are shown in a table."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """What a section holds; the template shows what is there."""
-
-    sentences: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
-    chart: Chart | None = None
-    pictures: tuple[tuple[str, tuple[CasePicture, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +69,7 @@ def facts(headline: Estimate, context: ReportContext) -> list[tuple[str, str]]:
     if lines:
         counts = np.sum([line.counts for line in lines], axis=0)
         named = ", ".join(f"{int(n):,} {name}" for name, n in zip(context.classes, counts, strict=True))
-        found.append(("Boxes" if context.task == "detection" else "Truth", named))
+        found.append((shown_as(context.target).TRUTH, named))
     learned = context.recipe["train"]["parts"]
     train = sum(line.cases for line in context.parts if line.part in learned)
     if train:
@@ -128,72 +115,21 @@ def other_parts(evaluation: Evaluation) -> list[Table]:
 
 def curves(evaluation: Evaluation, context: ReportContext) -> list[Chart]:
     """Return the plots of the curves that are defined."""
-    return _detection_curves(evaluation) if evaluation.task == "detection" else _binary_curves(evaluation)
+    return shown_as(evaluation.target).curves(evaluation)
 
 
-def _said(evaluation: Evaluation, name: str) -> str:
-    item = next(i for i in evaluation.estimates if (i.name, i.part, i.subgroup) == (name, "test", "all"))
-    return f"{words.name(name)} {words.number(item.value)}, interval {words.limits(item)}"
-
-
-def _binary_curves(evaluation: Evaluation) -> list[Chart]:
-    found, known = [], evaluation.curves
-    counts = known.get("confusion")
-    rates = _rates(counts) if counts else None
-    roc, pr = known["roc"], known["pr"]
-    if _defined(roc["fpr"], roc["tpr"]):
-        point = (1 - rates["specificity"], rates["sensitivity"]) if rates else None
-        area = _said(evaluation, "auroc")
-        found.append(charts.roc(Line("", roc["fpr"], roc["tpr"]), roc["threshold"], point, area))
-    if _defined(pr["recall"], pr["precision"]):
-        point = (rates["sensitivity"], rates["ppv"]) if rates else None
-        area = _said(evaluation, "auprc")
-        line = Line("", pr["recall"], pr["precision"])
-        found.append(charts.precision_recall(line, pr["threshold"], known["prevalence"], point, area))
-    if "reliability" in known and known["reliability"]["n"]:
-        bins = known["reliability"]
-        found.append(charts.reliability(bins["mean_score"], bins["observed"], bins["n"]))
-    if "decision" in known and _defined(known["decision"]["model"]):
-        found.append(charts.decision(**known["decision"]))
-    return found
-
-
-def _rates(counts: Mapping[str, int]) -> dict[str, float]:
-    def share(part: int, rest: int) -> float:
-        return part / (part + rest) if part + rest else math.nan
-
-    return {
-        "sensitivity": share(counts["tp"], counts["fn"]),
-        "specificity": share(counts["tn"], counts["fp"]),
-        "ppv": share(counts["tp"], counts["fp"]),
-    }
-
-
-def _detection_curves(evaluation: Evaluation) -> list[Chart]:
-    found, known = [], evaluation.curves
-    pr = {name: curve for name, curve in known["pr"].items() if _defined(curve["recall"], curve["precision"])}
-    if pr:
-        lines = [Line(name, curve["recall"], curve["precision"]) for name, curve in pr.items()]
-        found.append(charts.precision_recall_per_class(lines))
-    froc = {name: curve for name, curve in known["froc"].items() if _defined(curve["sensitivity"])}
-    if froc:
-        lines = [Line(name, curve["false_per_image"], curve["sensitivity"]) for name, curve in froc.items()]
-        first = next(iter(froc.values()))
-        found.append(charts.froc(lines, first["at"], [curve["sensitivity_at"] for curve in froc.values()]))
-    return found
-
-
-def _defined(*values: Sequence[float]) -> bool:
-    return all(len(numbers) > 0 and not any(math.isnan(number) for number in numbers) for numbers in values)
+def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
+    """Return the worst cases, and typical ones where there are pictures; None when there are none."""
+    return shown_as(evaluation.target).cases(evaluation, context)
 
 
 def operating(evaluation: Evaluation) -> Section:
     """Return the operating point: how it was fixed, and who was called what."""
-    point, known = evaluation.operating_point, evaluation.curves
+    point = evaluation.operating_point
     if math.isnan(point.value):
         return Section((f"No operating point: {point.note or 'it could not be fixed'}. The rule was: {point.rule}.",))
     sentence = (
-        f"A score of at least {point.value:.3g} counts as a yes. Rule: {point.rule}; never chosen on the test part."
+        f"{shown_as(evaluation.target).YES.format(at=point.value)} Rule: {point.rule}; never chosen on the test part."
     )
     own = {fold: value for fold, value in point.folds.items() if value != point.value}
     if own:
@@ -201,26 +137,8 @@ def operating(evaluation: Evaluation) -> Section:
         sentence += f" Each fold's model has its own threshold, fixed on its own validation cases: {each}."
     if point.note:
         sentence += f" To mind: {point.note}."
-    counts = known.get("confusion")
-    if not counts:
-        return Section((sentence,))
-    if evaluation.task == "detection":
-        rows = [
-            (name, *(f"{n:,}" for n in line))
-            for name, line in zip((*evaluation.classes, "nothing there"), counts, strict=True)
-        ]
-        rows[-1] = (*rows[-1][:-1], "")
-        columns = ("", *(f"called {name}" for name in evaluation.classes), "missed")
-        table = Table("Confusion matrix at IoU 0.5: boxes", ("Truth", *columns[1:]), tuple(rows))
-        return Section((sentence,), (table,))
-    negative, positive = evaluation.classes
-    tp, fp, fn, tn = (counts[key] for key in ("tp", "fp", "fn", "tn"))
-    table = Table(
-        "Confusion matrix: cases",
-        ("Truth", f"called {positive}", f"called {negative}", "all"),
-        ((positive, f"{tp:,}", f"{fn:,}", f"{tp + fn:,}"), (negative, f"{fp:,}", f"{tn:,}", f"{fp + tn:,}")),
-    )
-    return Section((sentence,), (table,))
+    table = shown_as(evaluation.target).confusion(evaluation)
+    return Section((sentence,), (table,) if table else ())
 
 
 def subgroups(evaluation: Evaluation) -> Section | None:
@@ -273,64 +191,10 @@ def contrast(evaluation: Evaluation, context: ReportContext) -> Section | None:
     return Section(sentences, (Table("The two splits", columns, rows, frozenset({0, 1})),))
 
 
-def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
-    """Return the worst cases, and typical ones where there are pictures; None when there are none."""
-    worst = evaluation.curves.get("worst") or []
-    if not worst:
-        return None
-    if evaluation.task == "tabular":
-        table = _error_table(worst[:ERRORS], evaluation)
-        wrong = sum(row[1] != row[2] for row in table.rows)
-        shown = words.counted(len(table.rows), "case")
-        sentence = (
-            f"The {shown} of the test part whose score is furthest from the truth; {wrong} of them called wrongly."
-        )
-        return Section((sentence,), (table,))
-    typical = evaluation.curves.get("typical") or []
-    groups = []
-    for key, title, some in (("worst", "Most errors", worst[:PICTURES]), ("typical", "Typical", typical)):
-        pictures = tuple(
-            case_picture(
-                case,
-                evaluation.classes,
-                None if context.picture is None else context.picture(str(case["case_id"])),
-                f"{key}{number}",
-            )
-            for number, case in enumerate(some)
-        )
-        groups += [(title, pictures)] if pictures else []
-    at = evaluation.curves["worst_threshold"]
-    sentence = (
-        "Test images with the most errors, then such with a middling number. Detections with a score of at least "
-        f"{at:.3g} are shown; one is right if its class is right and it overlaps the truth by at least half (IoU 0.5). "
-        "A box of the right class that overlaps less is marked as off; it counts as missed and as a false alarm."
-    )
-    return Section((sentence,), pictures=tuple(groups))
-
-
-def _error_table(worst: Sequence[Mapping[str, Any]], evaluation: Evaluation) -> Table:
-    """Return the cases with what they were called; columns that say nothing are left out."""
-    point, lines = evaluation.operating_point, []
-    for line in worst:
-        at = point.folds.get(int(line["fold"]), point.value)
-        called = "undecided" if math.isnan(at) else evaluation.classes[int(line["score"] >= at)]
-        lines.append({"case_id": "", "truth": "", "score": "", "called": called, **line})
-    first = ["case_id", "truth", "called", "score"]
-    names = [name for name in lines[0] if name not in first]
-    names = [name for name in names if len({str(line[name]) for line in lines}) > 1]
-    names = first + [name for name in names if any(str(line[name]) != str(line["case_id"]) for line in lines)]
-    titles = tuple(name.replace("_id", "").replace("_", " ").capitalize() for name in names)
-    rows = tuple(
-        tuple(words.number(line[name]) if name == "score" else _plain(line[name]) for name in names) for line in lines
-    )
-    numeric = {i for i, name in enumerate(names) if all(isinstance(line[name], (int, float)) for line in lines)}
-    return Table("Largest errors first", titles, rows, frozenset(set(range(len(names))) - numeric))
-
-
 def data(context: ReportContext) -> dict[str, Any]:
     """Return the data table, the findings, and where the data come from."""
-    boxes = context.task == "detection"
-    columns = ("Part", "Site", "Cases", "Patients", *(f"{name} boxes" if boxes else name for name in context.classes))
+    heading = shown_as(context.target).COUNTED
+    columns = ("Part", "Site", "Cases", "Patients", *(heading.format(name=name) for name in context.classes))
     rows = tuple(
         (line.part, line.site, *(f"{n:,}" for n in (line.cases, line.patients, *line.counts))) for line in context.parts
     )
@@ -371,17 +235,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, Mapping) and value:
             rows += _flat(value, f"{prefix}{key}.")
         else:
-            rows.append((f"{prefix}{key}", _plain(value)))
+            rows.append((f"{prefix}{key}", plain(value)))
     return rows
-
-
-def _plain(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "none"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_plain(item) for item in value) or "none"
-    if isinstance(value, Mapping):
-        return "none" if not value else str(dict(value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from ai4diag.config.networks import DetectionModel
-from ai4diag.config.recipe import DetectionRecipe
+from ai4diag.config.detection import DetectionModel, DetectionRecipe
 from ai4diag.errors import ConfigError
 from ai4diag.tasks.base import check_hooks
 

@@ -16,7 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from ai4diag.config.networks import AnchorFree, RetinaNet
+from ai4diag.config.detection import AnchorFree, RetinaNet
 from ai4diag.data.prepared import Prepared
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.evaluation.detection import DetectionCases, mean_average_precision

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from ai4diag.config.networks import TabularModel
-from ai4diag.config.recipe import TabularRecipe
+from ai4diag.config.tabular import TabularModel, TabularRecipe
 from ai4diag.errors import ConfigError
 from ai4diag.tasks.base import check_hooks
 from ai4diag.tasks.stored import read_model

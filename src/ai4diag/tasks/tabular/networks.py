@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ai4diag.config.networks import LogisticRegression, Mlp
+from ai4diag.config.tabular import LogisticRegression, Mlp
 from ai4diag.data.prepared import Prepared
 from ai4diag.tasks.stored import write_model
 from ai4diag.tasks.tabular.base import Rows, features, figures, training_truth, truth

@@ -17,8 +17,8 @@ import lightgbm
 import numpy as np
 import pandas as pd
 
-from ai4diag.config.networks import GradientBoosting
-from ai4diag.config.recipe import Train
+from ai4diag.config.tabular import GradientBoosting
+from ai4diag.config.train import Train
 from ai4diag.data.prepared import Prepared
 from ai4diag.errors import DataError
 from ai4diag.tasks.base import Notify

@@ -1,0 +1,50 @@
+"""The `train` block: how a model is fitted."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from ai4diag.config.base import Settings
+
+
+class Train(Settings):
+    """The training loop. For gradient boosting, `epochs` are boosting rounds and `patience` counts rounds."""
+
+    epochs: int = Field(default=50, ge=1)
+    """Passes over the training part, at most."""
+    batch_size: int = Field(default=32, ge=1)
+    """Cases per step of a network. An epoch is divided into nearly equal batches of at most this size."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Largest step size of AdamW."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """AdamW's decay: a step takes the share `learning_rate * weight_decay` off each weight; biases are left out."""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
+    """The learning rate stays; falls to 0 along half a cosine; or rises over 30 % of the steps and then falls."""
+    warmup_epochs: float = Field(default=0, ge=0)
+    """Epochs over which the learning rate is ramped up, whatever the schedule."""
+    ema: float = Field(default=0, ge=0, lt=1)
+    """Decay per step of the averaged weights that are evaluated and kept; 0 switches averaging off."""
+    gradient_clip: float = Field(default=0, ge=0)
+    """Largest norm of the gradient; 0 switches clipping off."""
+    patience: int | None = Field(default=None, ge=1)
+    """Epochs without improvement on validation after which training stops and the best weights are kept."""
+    validate_every: int = Field(default=1, ge=1)
+    """Epochs between two looks at validation."""
+    augment: tuple[str, ...] = ()
+    """Names of the random changes of training images that the task knows; a table knows none."""
+    parts: tuple[Literal["train", "validation"], ...] = ("train",)
+    """Parts to learn from. `[train, validation]` once the recipe is fixed; then nothing is chosen on validation."""
+    precision: Literal["auto", "float32"] = "auto"
+    """`auto` uses bfloat16 autocast on a GPU that has it."""
+    seed: int = 7
+    """Decides initial weights, order and augmentation: on a CPU, the same seed gives the same bits."""
+
+    @model_validator(mode="after")
+    def _patience_needs_validation(self) -> Train:
+        if "train" not in self.parts:
+            raise ValueError("parts must contain train")
+        if self.patience is not None and "validation" in self.parts:
+            raise ValueError("patience chooses on validation, so parts cannot contain validation")
+        return self

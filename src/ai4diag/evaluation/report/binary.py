@@ -1,0 +1,103 @@
+"""What the report shows of two classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ai4diag.evaluation.report import charts, words
+from ai4diag.evaluation.report.charts import Chart, Line, Table
+from ai4diag.evaluation.report.context import ReportContext
+from ai4diag.evaluation.report.parts import Section, defined, plain, said
+
+if TYPE_CHECKING:
+    from ai4diag.evaluation.evaluate import Evaluation
+
+TRUTH = "Truth"
+"""What the classes of a case are called."""
+COUNTED = "{name}"
+"""Heading of the number of cases of a class."""
+YES = "A score of at least {at:.3g} counts as a yes."
+"""What the operating point means."""
+ERRORS = 10
+"""Worst cases that are shown in a table."""
+
+
+def curves(evaluation: Evaluation) -> list[Chart]:
+    """Return the plots of the curves that are defined."""
+    found, known = [], evaluation.curves
+    counts = known.get("confusion")
+    rates = _rates(counts) if counts else None
+    roc, pr = known["roc"], known["pr"]
+    if defined(roc["fpr"], roc["tpr"]):
+        point = (1 - rates["specificity"], rates["sensitivity"]) if rates else None
+        area = said(evaluation, "auroc")
+        found.append(charts.roc(Line("", roc["fpr"], roc["tpr"]), roc["threshold"], point, area))
+    if defined(pr["recall"], pr["precision"]):
+        point = (rates["sensitivity"], rates["ppv"]) if rates else None
+        area = said(evaluation, "auprc")
+        line = Line("", pr["recall"], pr["precision"])
+        found.append(charts.precision_recall(line, pr["threshold"], known["prevalence"], point, area))
+    if "reliability" in known and known["reliability"]["n"]:
+        bins = known["reliability"]
+        found.append(charts.reliability(bins["mean_score"], bins["observed"], bins["n"]))
+    if "decision" in known and defined(known["decision"]["model"]):
+        found.append(charts.decision(**known["decision"]))
+    return found
+
+
+def _rates(counts: Mapping[str, int]) -> dict[str, float]:
+    def share(part: int, rest: int) -> float:
+        return part / (part + rest) if part + rest else math.nan
+
+    return {
+        "sensitivity": share(counts["tp"], counts["fn"]),
+        "specificity": share(counts["tn"], counts["fp"]),
+        "ppv": share(counts["tp"], counts["fp"]),
+    }
+
+
+def confusion(evaluation: Evaluation) -> Table | None:
+    """Return who was called what at the operating point; None without one."""
+    counts = evaluation.curves.get("confusion")
+    if not counts:
+        return None
+    negative, positive = evaluation.classes
+    tp, fp, fn, tn = (counts[key] for key in ("tp", "fp", "fn", "tn"))
+    return Table(
+        "Confusion matrix: cases",
+        ("Truth", f"called {positive}", f"called {negative}", "all"),
+        ((positive, f"{tp:,}", f"{fn:,}", f"{tp + fn:,}"), (negative, f"{fp:,}", f"{tn:,}", f"{fp + tn:,}")),
+    )
+
+
+def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
+    """Return the worst cases; None when there are none."""
+    worst = evaluation.curves.get("worst") or []
+    if not worst:
+        return None
+    table = _error_table(worst[:ERRORS], evaluation)
+    wrong = sum(row[1] != row[2] for row in table.rows)
+    shown = words.counted(len(table.rows), "case")
+    sentence = f"The {shown} of the test part whose score is furthest from the truth; {wrong} of them called wrongly."
+    return Section((sentence,), (table,))
+
+
+def _error_table(worst: Sequence[Mapping[str, Any]], evaluation: Evaluation) -> Table:
+    """Return the cases with what they were called; columns that say nothing are left out."""
+    point, lines = evaluation.operating_point, []
+    for line in worst:
+        at = point.folds.get(int(line["fold"]), point.value)
+        called = "undecided" if math.isnan(at) else evaluation.classes[int(line["score"] >= at)]
+        lines.append({"case_id": "", "truth": "", "score": "", "called": called, **line})
+    first = ["case_id", "truth", "called", "score"]
+    names = [name for name in lines[0] if name not in first]
+    names = [name for name in names if len({str(line[name]) for line in lines}) > 1]
+    names = first + [name for name in names if any(str(line[name]) != str(line["case_id"]) for line in lines)]
+    titles = tuple(name.replace("_id", "").replace("_", " ").capitalize() for name in names)
+    rows = tuple(
+        tuple(words.number(line[name]) if name == "score" else plain(line[name]) for name in names) for line in lines
+    )
+    numeric = {i for i, name in enumerate(names) if all(isinstance(line[name], (int, float)) for line in lines)}
+    return Table("Largest errors first", titles, rows, frozenset(set(range(len(names))) - numeric))

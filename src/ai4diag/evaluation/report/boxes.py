@@ -1,0 +1,79 @@
+"""What the report shows of boxes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ai4diag.evaluation.report import charts
+from ai4diag.evaluation.report.charts import Chart, Line, Table
+from ai4diag.evaluation.report.context import ReportContext
+from ai4diag.evaluation.report.parts import Section, defined
+from ai4diag.evaluation.report.pictures import case_picture
+
+if TYPE_CHECKING:
+    from ai4diag.evaluation.evaluate import Evaluation
+
+TRUTH = "Boxes"
+"""What the classes of a case are called."""
+COUNTED = "{name} boxes"
+"""Heading of the number of boxes of a class."""
+YES = "A score of at least {at:.3g} counts as a yes."
+"""What the operating point means."""
+PICTURES = 8
+"""Worst cases that are shown as pictures."""
+
+
+def curves(evaluation: Evaluation) -> list[Chart]:
+    """Return the plots of the curves that are defined."""
+    found, known = [], evaluation.curves
+    pr = {name: curve for name, curve in known["pr"].items() if defined(curve["recall"], curve["precision"])}
+    if pr:
+        lines = [Line(name, curve["recall"], curve["precision"]) for name, curve in pr.items()]
+        found.append(charts.precision_recall_per_class(lines))
+    froc = {name: curve for name, curve in known["froc"].items() if defined(curve["sensitivity"])}
+    if froc:
+        lines = [Line(name, curve["false_per_image"], curve["sensitivity"]) for name, curve in froc.items()]
+        first = next(iter(froc.values()))
+        found.append(charts.froc(lines, first["at"], [curve["sensitivity_at"] for curve in froc.values()]))
+    return found
+
+
+def confusion(evaluation: Evaluation) -> Table | None:
+    """Return which boxes were called what at the operating point; None without one."""
+    counts = evaluation.curves.get("confusion")
+    if not counts:
+        return None
+    rows = [
+        (name, *(f"{n:,}" for n in line))
+        for name, line in zip((*evaluation.classes, "nothing there"), counts, strict=True)
+    ]
+    rows[-1] = (*rows[-1][:-1], "")
+    columns = ("", *(f"called {name}" for name in evaluation.classes), "missed")
+    return Table("Confusion matrix at IoU 0.5: boxes", ("Truth", *columns[1:]), tuple(rows))
+
+
+def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
+    """Return the worst cases, and typical ones where there are pictures; None when there are none."""
+    worst = evaluation.curves.get("worst") or []
+    if not worst:
+        return None
+    typical = evaluation.curves.get("typical") or []
+    groups = []
+    for key, title, some in (("worst", "Most errors", worst[:PICTURES]), ("typical", "Typical", typical)):
+        pictures = tuple(
+            case_picture(
+                case,
+                evaluation.classes,
+                None if context.picture is None else context.picture(str(case["case_id"])),
+                f"{key}{number}",
+            )
+            for number, case in enumerate(some)
+        )
+        groups += [(title, pictures)] if pictures else []
+    at = evaluation.curves["worst_threshold"]
+    sentence = (
+        "Test images with the most errors, then such with a middling number. Detections with a score of at least "
+        f"{at:.3g} are shown; one is right if its class is right and it overlaps the truth by at least half (IoU 0.5). "
+        "A box of the right class that overlaps less is marked as off; it counts as missed and as a false alarm."
+    )
+    return Section((sentence,), pictures=tuple(groups))
