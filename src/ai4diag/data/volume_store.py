@@ -2,7 +2,7 @@
 
 volumes.npy      one dimension, all volumes one after the other, each `(channels, *spatial)` in C order
 masks.npy        uint8, class numbers, laid out the same way with one channel; absent where there are none
-volumes.parquet  start (first element in volumes.npy), mask_start, channels, side_0, side_1, side_2, and affine_00 ..
+volumes.parquet  start (first element in volumes.npy), mask_start, channels, side_0, side_1, side_2, affine_00 to
                  affine_23, the first three rows of the matrix from voxel index to millimetres (RAS+) of the packed
                  grid: one line per case, in the order of the index
 """
