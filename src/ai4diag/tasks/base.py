@@ -8,7 +8,7 @@ itself in one call (trees), and a network, which only says what a batch and its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -96,3 +96,24 @@ class Task(Protocol):
 
     def load(self, folder: Path) -> Learner:
         """Read what `Learner.save` wrote."""
+
+    def gather(self, inputs: Sequence[Path], learner: Learner, folder: Path) -> Prepared:
+        """Read new files and pack them in `folder` as the learner expects them; their truth is not known.
+
+        The index holds `case_id`, from the name of each file or the lines in it; split and findings are empty.
+
+        Raises:
+            DataError: a file cannot be read, or is not what the learner learned from; it is named.
+        """
+
+    def deliver(self, table: pd.DataFrame, prepared: Prepared, folder: Path) -> list[Path]:
+        """Write what `Learner.predict` said about gathered cases, in forms that other programs read.
+
+        Args:
+            table: one line per case of `prepared`, in its order.
+            prepared: what `gather` returned.
+            folder: where to write `predictions.csv`, and one file per case where an answer is an image.
+
+        Returns:
+            The files, `predictions.csv` first.
+        """

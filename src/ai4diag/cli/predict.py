@@ -1,0 +1,39 @@
+"""`ai4diag predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ai4diag.cli import show
+from ai4diag.cli.context import workspace
+from ai4diag.cli.progress import Progress
+
+
+@click.command("predict")
+@click.argument("name")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("predictions"), help="Folder of the answers.")
+def predict(name: str, inputs: Sequence[Path], out: Path) -> None:
+    """Ask a trained model about new files.
+
+    NAME is a pipeline, or the folder of a bundle. The answers are predictions.csv, an image per case where the task
+    answers with images, and predictions.json, which says which model answered.
+    """
+    from ai4diag.pipelines.predict import model_in, model_of
+    from ai4diag.pipelines.predict import predict as answer
+
+    is_bundle = (Path(name) / "manifest.json").is_file()
+    model = model_in(Path(name)) if is_bundle else model_of(workspace().pipeline(name))
+    if not model.packaged:
+        show.message(f"predict {name}: this model has no bundle: its release gate was not met, or not looked at")
+    written = answer(model, inputs, out, Progress(f"predict {name}"))
+    for path in written[:3]:
+        click.echo(show.relative(path))
+    if len(written) > 3:
+        click.echo(f"and {len(written) - 3} more in {show.relative(out)}")
+
+
+COMMANDS = (predict,)
