@@ -1,0 +1,11 @@
+"""Formats of volumes: the reader of each file ending.
+
+A reader is a function `read(path) -> Volume` that gives the voxels in the orientation of the file, as
+`(channels, i, j, k)`, and raises a DataError that names the file. Checks that all formats share are in `ai4diag.data.volume`.
+"""
+
+READERS = {
+    ".nii": "ai4diag.data.readers.nifti:read",
+    ".nii.gz": "ai4diag.data.readers.nifti:read",
+}
+"""File ending in small letters (the longest that fits counts), or "/" for a folder, to the function that reads it."""
