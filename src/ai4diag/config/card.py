@@ -17,11 +17,12 @@ from pydantic import Field, PrivateAttr, model_validator
 from ai4diag.config.base import Settings, parse, read_yaml
 from ai4diag.config.sources.common import Identifier, RelativePath
 from ai4diag.config.sources.images import Images
+from ai4diag.config.sources.signals import Signals
 from ai4diag.config.sources.table import Table
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.files import sha256_file
 
-SOURCES: dict[str, tuple[str, ...]] = {"tabular": ("table",), "detection": ("images",)}
+SOURCES: dict[str, tuple[str, ...]] = {"tabular": ("table",), "detection": ("images",), "timeseries": ("signals",)}
 """For each task, the blocks of a card that can hold its raw files; a card has exactly one."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -66,6 +67,26 @@ class Manifest(Settings):
     sha256: Sha256
 
 
+class OfficialFolds(Settings):
+    """A column that numbers the folds into which the publisher divided the cases."""
+
+    path: RelativePath
+    """CSV with one line per case."""
+    case: str
+    """Column that names the case."""
+    column: str
+    """Column that numbers the fold."""
+    test: Annotated[tuple[int, ...], Field(min_length=1)]
+    """Folds of the test part; those of no part are for training."""
+    validation: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _apart(self) -> OfficialFolds:
+        if set(self.test) & set(self.validation):
+            raise ValueError("a fold is of one part")
+        return self
+
+
 class OfficialSplit(Settings):
     """The split that the publisher, or a benchmark, gave: lists of cases, or one table."""
 
@@ -75,13 +96,15 @@ class OfficialSplit(Settings):
     """Text files with one case per line."""
     table: RelativePath | None = None
     """CSV with the columns case_id and part."""
+    folds: OfficialFolds | None = None
+    """A column of one of the data set's own tables."""
     known_duplicates: Annotated[int, Field(ge=0)] = 0
     """Groups of cases with equal content that stand in two parts of this split. More than these is a leak."""
 
     @model_validator(mode="after")
     def _one_form(self) -> OfficialSplit:
-        if (self.lists is None) == (self.table is None):
-            raise ValueError("give either lists or table")
+        if sum(form is not None for form in (self.lists, self.table, self.folds)) != 1:
+            raise ValueError("give exactly one of lists, table, folds")
         if self.lists is not None and not {"train", "test"} <= set(self.lists):
             raise ValueError("lists must name at least train and test")
         return self
@@ -93,7 +116,7 @@ class Card(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     title: str
     description: str
-    task: Literal["tabular", "detection"]
+    task: Literal["tabular", "detection", "timeseries"]
     origin: Origin
     citation: str
     licence: Licence
@@ -115,6 +138,7 @@ class Card(Settings):
     """The grouping key: where the patient stands. None: no identifiers exist, and every case counts as a patient."""
     table: Table | None = None
     images: Images | None = None
+    signals: Signals | None = None
     official_split: OfficialSplit | None = None
     pitfalls: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
@@ -146,6 +170,8 @@ class Card(Settings):
             raise ValueError(f"file '{bare[0]}' has no sha256")
         if self.table is not None:
             _check_table(self, self.table)
+        if self.signals is not None:
+            _check_signals(self, self.signals)
         return self
 
     def all_files(self) -> tuple[File, ...]:
@@ -179,6 +205,18 @@ def _check_table(card: Card, table: Table) -> None:
         if next(column.kind for column in table.columns if column.name == name) != "text":
             key = {"case_id": "case", "patient_id": "patient", "site": "table.site"}[name]
             raise ValueError(f"column '{name}' is no measurement: name it in `{key}`, or make it text")
+
+
+def _check_signals(card: Card, signals: Signals) -> None:
+    named = signals.symbols or (signals.labels.values if signals.labels is not None else {})
+    if named and tuple(named) != card.classes:
+        raise ValueError(f"signals must name the classes in order: {', '.join(card.classes)}")
+    if len(card.classes) < (1 if signals.labels is not None and signals.labels.multilabel else 2):
+        raise ValueError("signals have at least two classes")
+    if signals.table is None:
+        for key, item in (("case", card.case), ("patient", card.patient)):
+            if item is not None and item.column != "record":
+                raise ValueError(f"{key} names the column '{item.column}'; without a table there is only 'record'")
 
 
 def _read_manifest(folder: Path, manifest: Manifest) -> tuple[File, ...]:

@@ -14,12 +14,14 @@ from typing import Any
 from ai4diag.config.base import parse, parse_yaml, read_yaml
 from ai4diag.config.detection import DetectionRecipe
 from ai4diag.config.tabular import TabularRecipe
+from ai4diag.config.timeseries import TimeseriesRecipe
 from ai4diag.errors import ConfigError, did_you_mean
 
-Recipe = TabularRecipe | DetectionRecipe
+Recipe = TabularRecipe | DetectionRecipe | TimeseriesRecipe
 RECIPES: dict[str, type[Recipe]] = {
     "tabular": TabularRecipe,
     "detection": DetectionRecipe,
+    "timeseries": TimeseriesRecipe,
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.card import Card, OfficialSplit
+from ai4diag.config.card import Card, OfficialFolds, OfficialSplit
 from ai4diag.config.data import Split
 from ai4diag.config.recipe import Recipe
 from ai4diag.data.split import leaks, make_split
@@ -82,6 +82,8 @@ def _read(official: OfficialSplit, name: str, raw: Path) -> dict[str, str]:
     """Return the part of each case."""
     if official.lists is not None:
         lines = [(case, str(part)) for part, path in official.lists.items() for case in _lines(raw / path)]
+    elif official.folds is not None:
+        lines = _folds(raw / official.folds.path, official.folds)
     else:
         lines = _table(raw / str(official.table))
     parts: dict[str, str] = {}
@@ -101,6 +103,17 @@ def _lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}.", "Fetch the data set again.") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _folds(path: Path, folds: OfficialFolds) -> list[tuple[str, str]]:
+    """Return case and part of each line, from the number of its fold; a number may be written as `9` or `9.0`."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        cases, numbers = table[folds.case], table[folds.column].astype(float)
+    except (OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path} has no folds: {error}.", "Look at official_split.folds of the card.") from None
+    part_of = dict.fromkeys(folds.test, "test") | dict.fromkeys(folds.validation, "validation")
+    return [(case.strip(), part_of.get(int(number), "train")) for case, number in zip(cases, numbers, strict=True)]
 
 
 def _table(path: Path) -> list[tuple[str, str]]:

@@ -7,7 +7,11 @@ from importlib import import_module
 from ai4diag.errors import ConfigError, did_you_mean
 from ai4diag.tasks.base import Task
 
-TASKS = {"tabular": "ai4diag.tasks.tabular:Tabular", "detection": "ai4diag.tasks.detection:Detection"}
+TASKS = {
+    "tabular": "ai4diag.tasks.tabular:Tabular",
+    "detection": "ai4diag.tasks.detection:Detection",
+    "timeseries": "ai4diag.tasks.timeseries:Timeseries",
+}
 
 
 def task(name: str) -> Task:
