@@ -123,6 +123,14 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def checksum_file(path: Path, like: str) -> str:
+    """Return the checksum of a file in the form of another: its SHA-256, or `md5:` and its MD5."""
+    if not like.startswith("md5:"):
+        return sha256_file(path)
+    with Path(path).open("rb") as stream:
+        return "md5:" + hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def sha256_json(content: Any) -> str:
     """Return the SHA-256 of the canonical JSON (sorted keys, no spaces) of `content`."""
     text = json.dumps(_finite(content), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

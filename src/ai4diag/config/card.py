@@ -15,14 +15,21 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from ai4diag.config.base import Settings, parse, read_yaml
+from ai4diag.config.sources.arrays import Arrays
 from ai4diag.config.sources.common import Identifier, RelativePath
 from ai4diag.config.sources.images import Images
+from ai4diag.config.sources.pictures import Pictures
 from ai4diag.config.sources.signals import Signals
-from ai4diag.config.sources.table import Table
+from ai4diag.config.sources.table import DAYS, Table
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.files import sha256_file
 
-SOURCES: dict[str, tuple[str, ...]] = {"tabular": ("table",), "detection": ("images",), "timeseries": ("signals",)}
+SOURCES: dict[str, tuple[str, ...]] = {
+    "tabular": ("table",),
+    "detection": ("images",),
+    "timeseries": ("signals",),
+    "classification": ("arrays", "pictures"),
+}
 """For each task, the blocks of a card that can hold its raw files; a card has exactly one."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -53,11 +60,18 @@ class File(Settings):
 
     path: RelativePath
     sha256: Sha256 | None = None
-    """Checksum; only files that this machine generates may go without."""
+    """Checksum; only files that this machine generates, and those with an `md5`, may go without."""
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    """Checksum of a publisher who gives no other: against a broken transfer, not against forgery."""
     url: str | None = None
     """Full address, when it is not one of the card's `downloads` followed by `path`."""
     beside_card: bool = False
     """The file is kept in the repository, beside the card."""
+
+    @property
+    def checksum(self) -> str | None:
+        """What the content must hash to: a SHA-256, or an MD5 with `md5:` before it."""
+        return f"md5:{self.md5}" if self.sha256 is None and self.md5 is not None else self.sha256
 
 
 class Manifest(Settings):
@@ -95,16 +109,22 @@ class OfficialSplit(Settings):
     lists: Mapping[Literal["train", "validation", "test"], RelativePath] | None = None
     """Text files with one case per line."""
     table: RelativePath | None = None
-    """CSV with the columns case_id and part."""
+    """CSV with one line per case; the column of its part holds train, validation or test."""
+    case: str = "case_id"
+    """Column of `table` that names the case."""
+    part: str = "part"
+    """Column of `table` that names its part."""
     folds: OfficialFolds | None = None
     """A column of one of the data set's own tables."""
+    arrays: Literal[True] | None = None
+    """The names of the arrays say it: train_images, val_images, test_images."""
     known_duplicates: Annotated[int, Field(ge=0)] = 0
     """Groups of cases with equal content that stand in two parts of this split. More than these is a leak."""
 
     @model_validator(mode="after")
     def _one_form(self) -> OfficialSplit:
-        if sum(form is not None for form in (self.lists, self.table, self.folds)) != 1:
-            raise ValueError("give exactly one of lists, table, folds")
+        if sum(form is not None for form in (self.lists, self.table, self.folds, self.arrays)) != 1:
+            raise ValueError("give either lists or table, or folds, arrays")
         if self.lists is not None and not {"train", "test"} <= set(self.lists):
             raise ValueError("lists must name at least train and test")
         return self
@@ -116,7 +136,7 @@ class Card(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     title: str
     description: str
-    task: Literal["tabular", "detection", "timeseries"]
+    task: Literal["tabular", "detection", "timeseries", "classification"]
     origin: Origin
     citation: str
     licence: Licence
@@ -139,6 +159,8 @@ class Card(Settings):
     table: Table | None = None
     images: Images | None = None
     signals: Signals | None = None
+    arrays: Arrays | None = None
+    pictures: Pictures | None = None
     official_split: OfficialSplit | None = None
     pitfalls: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
@@ -165,13 +187,15 @@ class Card(Settings):
             raise ValueError(f"a {self.task} card needs {needed}, and no other source")
         if not self.files and self.manifest is None and self.embedded is None:
             raise ValueError("the card names no files: give files, a manifest, or embedded")
-        bare = [file.path for file in self.files if file.sha256 is None]
+        bare = [file.path for file in self.files if file.checksum is None]
         if bare and self.embedded != "smear":
             raise ValueError(f"file '{bare[0]}' has no sha256")
         if self.table is not None:
             _check_table(self, self.table)
         if self.signals is not None:
             _check_signals(self, self.signals)
+        if self.arrays is not None or self.pictures is not None:
+            _check_labels(self)
         return self
 
     def all_files(self) -> tuple[File, ...]:
@@ -181,6 +205,25 @@ class Card(Settings):
             DataError: the manifest is missing, changed or malformed.
         """
         return self.files if self.manifest is None else self.files + _read_manifest(self.folder, self.manifest)
+
+    def files_of(self, size: int | None = None) -> tuple[File, ...]:
+        """Return the files that are needed: where there is one for each of several sizes, only that of one size.
+
+        Args:
+            size: side of the images in pixels; None: the smallest.
+
+        Raises:
+            ConfigError: the card has no files of this size.
+        """
+        files = self.all_files()
+        if self.arrays is None:
+            return files
+        known = self.arrays.files
+        if size is not None and size not in known:
+            raise ConfigError(f"{self.name} has no images of size {size}.", f"It has: {', '.join(map(str, known))}.")
+        wanted = known[min(known) if size is None else size]
+        others = set(known.values()) - {wanted}
+        return tuple(file for file in files if file.path not in others)
 
 
 def _check_table(card: Card, table: Table) -> None:
@@ -192,9 +235,13 @@ def _check_table(card: Card, table: Table) -> None:
         raise ValueError(f"label.values must name the classes in order: {', '.join(card.classes)}")
     if len(card.classes) != 2:
         raise ValueError("a table has two classes: negative, then positive")
+    units = {column.name: column.unit for column in table.columns}
+    if table.time is not None and units.get(table.time, "d") not in DAYS:
+        raise ValueError(f"table.time: '{table.time}' has the unit '{units[table.time]}'; known: {', '.join(DAYS)}")
     attributes = [column.name for column in table.columns if column.attribute]
     used = {"label": table.label.column}
-    used |= {"table.site": table.site} if table.site is not None else {}
+    used |= {"table.time": table.time} if table.time is not None else {}
+    used |= {"table.site": table.site.column} if table.site is not None else {}
     used |= {key: item.column for key, item in (("case", card.case), ("patient", card.patient)) if item is not None}
     for key, name in used.items():
         if name not in names:
@@ -217,6 +264,31 @@ def _check_signals(card: Card, signals: Signals) -> None:
         for key, item in (("case", card.case), ("patient", card.patient)):
             if item is not None and item.column != "record":
                 raise ValueError(f"{key} names the column '{item.column}'; without a table there is only 'record'")
+
+
+def _check_labels(card: Card) -> None:
+    source = card.arrays or card.pictures
+    assert source is not None
+    if len(set(card.classes)) != len(card.classes):
+        raise ValueError("two classes have the same name")
+    if source.labels == "binary" and len(card.classes) != 2:
+        raise ValueError("binary labels need two classes: negative, then positive")
+    if source.labels in ("multiclass", "ordinal") and len(card.classes) < 3:
+        raise ValueError(f"{source.labels} labels need three classes or more; two are binary")
+    if card.arrays is not None:
+        absent = set(card.arrays.files.values()) - {file.path for file in card.files}
+        if absent and card.manifest is None:
+            raise ValueError(f"arrays.files names '{min(absent)}', which is not among the files")
+        if card.case is not None or card.patient is not None:
+            raise ValueError("arrays hold no identifiers: leave out case and patient")
+    if card.official_split is not None and card.official_split.arrays and card.arrays is None:
+        raise ValueError("official_split.arrays belongs to arrays")
+    if card.pictures is not None:
+        given = card.pictures.folders or (
+            card.pictures.truth and (card.pictures.truth.columns or card.pictures.truth.values)
+        )
+        if given and tuple(given) != card.classes:
+            raise ValueError(f"pictures must name the classes in order: {', '.join(card.classes)}")
 
 
 def _read_manifest(folder: Path, manifest: Manifest) -> tuple[File, ...]:

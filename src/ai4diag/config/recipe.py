@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from ai4diag.config.base import parse, parse_yaml, read_yaml
+from ai4diag.config.classification import ClassificationRecipe
 from ai4diag.config.detection import DetectionRecipe
 from ai4diag.config.tabular import TabularRecipe
 from ai4diag.config.timeseries import TimeseriesRecipe
 from ai4diag.errors import ConfigError, did_you_mean
 
-Recipe = TabularRecipe | DetectionRecipe | TimeseriesRecipe
+Recipe = TabularRecipe | DetectionRecipe | TimeseriesRecipe | ClassificationRecipe
 RECIPES: dict[str, type[Recipe]] = {
     "tabular": TabularRecipe,
     "detection": DetectionRecipe,
+    "classification": ClassificationRecipe,
     "timeseries": TimeseriesRecipe,
 }
 

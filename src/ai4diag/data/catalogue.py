@@ -15,9 +15,9 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from ai4diag.config.card import Card, File, load_card
-from ai4diag.data.download import fetch
+from ai4diag.data.download import fetch, shown
 from ai4diag.errors import ConfigError, DataError, MachineError, did_you_mean
-from ai4diag.files import sha256_file, write_text
+from ai4diag.files import checksum_file, sha256_file, write_text
 
 SUMS = "SHA256SUMS"
 State = Literal["present", "incomplete", "absent"]
@@ -60,7 +60,14 @@ def state(card: Card, data_folder: Path) -> State:
     return "present" if there else "incomplete"
 
 
-def get(card: Card, data_folder: Path, mirror: str | None = None, notify: Notify | None = None) -> Path:
+def get(
+    card: Card,
+    data_folder: Path,
+    mirror: str | None = None,
+    notify: Notify | None = None,
+    *,
+    size: int | None = None,
+) -> Path:
     """Bring the files of a data set to `data_folder/<name>`; files that are there already are verified and kept.
 
     Args:
@@ -68,6 +75,7 @@ def get(card: Card, data_folder: Path, mirror: str | None = None, notify: Notify
         data_folder: holds one folder per data set.
         mirror: folder or `http(s)://` address laid out as `<card.mirror>/<path>`.
         notify: called as `notify("file", {"path", "source", "done", "total"})` after each file.
+        size: which files, where the card has them in several sizes; None: the smallest.
 
     Returns:
         The folder of the data set.
@@ -81,17 +89,25 @@ def get(card: Card, data_folder: Path, mirror: str | None = None, notify: Notify
         if state(card, data_folder) == "absent" or not _is_whole(card, data_folder):
             _make_embedded(card, folder)
         return folder
-    files = card.all_files()
+    files = card.files_of(size)
     for number, file in enumerate(files, start=1):
         source = _get_file(card, file, folder, mirror)
         if notify is not None:
             notify("file", {"path": file.path, "source": source, "done": number, "total": len(files)})
-    _write_sums(folder, {file.path: str(file.sha256) for file in files})
+    sums = {file.path: file.sha256 or sha256_file(folder / file.path) for file in files}
+    if len(files) < len(card.all_files()) and (folder / SUMS).is_file():  # files of another size were fetched before
+        sums = {path: digest for path, digest in _sums(folder).items() if (folder / path).is_file()} | sums
+    _write_sums(folder, sums)
     return folder
 
 
-def verify(card: Card, raw_folder: Path) -> None:
+def verify(card: Card, raw_folder: Path, *, size: int | None = None) -> None:
     """Compare every raw file with its checksum: the card's, or for generated files the one recorded beside them.
+
+    Args:
+        card: what the files shall be.
+        raw_folder: where they are.
+        size: as for `get`.
 
     Raises:
         DataError: a file is missing or differs; the first is named.
@@ -99,22 +115,22 @@ def verify(card: Card, raw_folder: Path) -> None:
     raw_folder = Path(raw_folder)
     if not raw_folder.is_dir():
         raise DataError(f"{raw_folder} does not exist.", f"Run `ai4diag data get {card.name}`.")
-    sums = {file.path: file.sha256 for file in card.all_files() if file.sha256 is not None}
+    sums = {file.path: file.checksum for file in card.files_of(size) if file.checksum is not None}
     if not sums:
         sums = _sums(raw_folder)
     for path, expected in sums.items():
         if not (raw_folder / path).is_file():
             raise DataError(f"{raw_folder / path} is missing.", f"Run `ai4diag data get {card.name}`.")
-        found = sha256_file(raw_folder / path)
+        found = checksum_file(raw_folder / path, expected)
         if found != expected:
             raise _differs(raw_folder / path, found, expected)
 
 
 def _get_file(card: Card, file: File, folder: Path, mirror: str | None) -> str:
-    target, sha256 = folder / file.path, str(file.sha256)
-    if target.is_file() and sha256_file(target) == sha256:
+    target, checksum = folder / file.path, str(file.checksum)
+    if target.is_file() and checksum_file(target, checksum) == checksum:
         return "present"
-    return fetch(_sources(card, file, mirror), sha256, target)
+    return fetch(_sources(card, file, mirror), checksum, target)
 
 
 def _sources(card: Card, file: File, mirror: str | None) -> list[str]:
@@ -174,6 +190,6 @@ def _sums(folder: Path) -> dict[str, str]:
 
 def _differs(path: Path, found: str, expected: str) -> DataError:
     return DataError(
-        f"{path} is not what its card says: sha256 {found[:12]}..., expected {expected[:12]}....",
+        f"{path} is not what its card says: {shown(found)}, expected {shown(expected)}.",
         "Delete it and run `ai4diag data get` again; if it was changed on purpose, write a card of its own.",
     )

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ai4diag.errors import DataError, MachineError
-from ai4diag.files import sha256_file
+from ai4diag.files import checksum_file
 
 Notify = Callable[[str, dict[str, object]], None]
 
@@ -26,12 +26,12 @@ LARGEST_FILE_BYTES = 64 * 2**30
 _BLOCK = 1 << 20
 
 
-def fetch(sources: list[str], sha256: str, target: Path) -> str:
+def fetch(sources: list[str], checksum: str, target: Path) -> str:
     """Fetch a file from the first source that has it with the right content.
 
     Args:
         sources: folders' files as paths, or `http(s)://` addresses, in the order to try.
-        sha256: what the content must hash to.
+        checksum: what the content must hash to: a SHA-256, or an MD5 with `md5:` before it.
         target: where it shall be; its folder is made.
 
     Returns:
@@ -41,13 +41,13 @@ def fetch(sources: list[str], sha256: str, target: Path) -> str:
         DataError: no source gave the right content; every source is named with what happened.
         MachineError: the target cannot be written.
     """
-    part = target.parent / f".{target.name}.{sha256[:12]}.part"
+    part = target.parent / f".{target.name}.{checksum.removeprefix('md5:')[:12]}.part"
     tried = []
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for source in sources:
             try:
-                _fetch_once(source, sha256, part)
+                _fetch_once(source, checksum, part)
             except _SourceError as problem:
                 tried.append(f"{source}: {problem}")
                 continue
@@ -60,26 +60,36 @@ def fetch(sources: list[str], sha256: str, target: Path) -> str:
         ) from error
     list_of_tries = "; ".join(tried) if tried else "the card names no source"
     raise DataError(
-        f"{target.name} could not be had (sha256 {sha256[:12]}...). Tried: {list_of_tries}.",
+        f"{target.name} could not be had ({shown(checksum)}). Tried: {list_of_tries}.",
         "Set AI4DIAG_MIRROR to a folder or address that holds the data, or connect to the internet.",
     )
+
+
+def shown(checksum: str) -> str:
+    """Return the beginning of a checksum with its kind.
+
+    >>> shown("md5:28209eda62fecd6e"), shown("0747417630782adf")
+    ('md5 28209eda62fe...', 'sha256 074741763078...')
+    """
+    kind, _, digest = checksum.rpartition(":")
+    return f"{kind or 'sha256'} {digest[:12]}..."
 
 
 class _SourceError(Exception):
     """A source did not give the file; the text says why."""
 
 
-def _fetch_once(source: str, sha256: str, part: Path) -> None:
+def _fetch_once(source: str, checksum: str, part: Path) -> None:
     if source.startswith(("http://", "https://")):
-        _download(source, sha256, part)
+        _download(source, checksum, part)
     elif "://" in source:
         raise _SourceError("only http and https addresses are read")
     else:
         _copy(Path(source), part)
-    found = sha256_file(part)
-    if found != sha256:
+    found = checksum_file(part, checksum)
+    if found != checksum:
         part.unlink()
-        raise _SourceError(f"wrong content, sha256 {found[:12]}..., refused")
+        raise _SourceError(f"wrong content, {shown(found)}, refused")
 
 
 def _copy(source: Path, part: Path) -> None:
@@ -96,7 +106,7 @@ def _copy(source: Path, part: Path) -> None:
         raise
 
 
-def _download(address: str, sha256: str, part: Path) -> None:
+def _download(address: str, checksum: str, part: Path) -> None:
     """Download in up to `ATTEMPTS` attempts, each going on where the last one broke off."""
     problem = ""
     for _ in range(ATTEMPTS):
@@ -106,7 +116,9 @@ def _download(address: str, sha256: str, part: Path) -> None:
         except _BrokenError as error:
             problem = str(error)
             continue
-        if resumed and sha256_file(part) != sha256:  # the part belonged to other content: once more from the start
+        if (
+            resumed and checksum_file(part, checksum) != checksum
+        ):  # the part belonged to other content: once more from the start
             part.unlink()
             problem = "the resumed file had the wrong content"
             continue

@@ -41,7 +41,8 @@ def prepare(pipeline: Pipeline, *, mirror: str | None = None, notify: Notify) ->
         DataError: a file is wrong, or the data have errors; each is named with its cure.
     """
     card = pipeline.workspace.catalogue.card(pipeline.recipe.data.dataset)
-    raw = catalogue.get(card, pipeline.workspace.data, mirror, notify)
+    size = getattr(pipeline.recipe.data, "size", None)
+    raw = catalogue.get(card, pipeline.workspace.data, mirror, notify, size=size)
     folder = pipeline.out / "prepared"
     task(pipeline.recipe.task).prepare(raw, card, pipeline.recipe, folder, pipeline.hooks())
     return Prepared.open(folder)
