@@ -79,7 +79,7 @@ def test_a_card_knows_its_folder_and_hash(tmp_path: Path) -> None:
         ("table.columns.1", {**SEX, "name": "outcome", "attribute": True}, "which therefore is no attribute"),
         ("table.label.values", {"healthy": [0], "ill": [0, 1]}, "'0' stands for two levels"),
         ("task", "detection", "a detection card needs `images`"),
-        ("official_split", {"source": "me"}, "either lists or table"),
+        ("official_split", {"source": "me"}, "exactly one of lists, table"),
         ("official_split", {"source": "me", "lists": {"train": "a"}}, "at least train and test"),
     ],
 )

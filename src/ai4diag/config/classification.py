@@ -17,7 +17,7 @@ class ClassificationData(Data):
     """Which images, in which size, and how they are divided."""
 
     size: int | None = None
-    """Which file, where the card has one for each of several sizes: side of the images in pixels; None: the smallest."""
+    """Which file, where the card has one for each size: side of the images in pixels; None: the smallest."""
     image_size: tuple[int, ...] | None = None
     """Size in pixels to which pictures are resampled when packed: (rows, columns); None keeps it."""
 
@@ -26,7 +26,7 @@ class _Classifier(Settings):
     """What all networks have in common."""
 
     balanced: bool = False
-    """Let every class weigh the same in the loss, however rare it is; scores are then those of equally common classes."""
+    """Let every class weigh the same in the loss, however rare; scores are then those of equally common classes."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of certainty that is taken from each truth and spread over all classes."""
     mixing: float = Field(default=0.0, ge=0)

@@ -24,7 +24,7 @@ class Arrays(Settings):
     files: Annotated[Mapping[int, RelativePath], Field(min_length=1)]
     """The file of each size: side of the images in pixels, and its path. The smallest is the one that is usual."""
     labels: Labels
-    """`binary`, `multiclass`, `multilabel` (any of the classes, also none), or `ordinal` (the classes have an order)."""
+    """`binary`, `multiclass`, `multilabel` (any of the classes, or none), or `ordinal` (the classes have an order)."""
     channels: tuple[str, ...] = ("grey",)
     """One (grey) or three (red, green, blue)."""
     dimensions: Literal[2, 3] = 2

@@ -36,7 +36,7 @@ class Pictures(Settings):
     folder: RelativePath
     """Folder of the files; the path below it, without ending, names the case."""
     labels: Labels
-    """`binary`, `multiclass`, `multilabel` (any of the classes, also none), or `ordinal` (the classes have an order)."""
+    """`binary`, `multiclass`, `multilabel` (any of the classes, or none), or `ordinal` (the classes have an order)."""
     folders: Mapping[str, RelativePath] = {}
     """For each class, its folder below `folder`; or give `cases`."""
     cases: RelativePath | None = None
