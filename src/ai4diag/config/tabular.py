@@ -18,6 +18,8 @@ class TabularData(Data):
 
     drop: tuple[str, ...] = ()
     """Columns of the card that the model must not see."""
+    horizons_days: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (365, 1096, 1826)
+    """For time to event: the times for which survival is estimated; by default one, three and five years."""
 
 
 class LogisticRegression(Settings):
@@ -60,11 +62,43 @@ class GradientBoosting(Settings):
     """Penalty on the values of the leaves."""
 
 
-TabularModel = Annotated[LogisticRegression | Mlp | GradientBoosting, Field(discriminator="network")]
+class Cox(Settings):
+    """Cox's proportional hazards for time to event: a linear model of the log risk with an L2 penalty.
+
+    It is fitted by Newton's method; `train.epochs` are its steps at most, other settings of `train` play no part.
+    """
+
+    network: Literal["cox"] = "cox"
+    """The kind of model."""
+    ties: Literal["efron", "breslow"] = "efron"
+    """How events at the same time share the risk (Efron, JASA 72:557, 1977; Breslow, Biometrics 30:89, 1974)."""
+    l2: float = Field(default=1.0, ge=0)
+    """Penalty on the sum of losses, `l2 / 2 * |w|^2`: lifelines' `n * penalizer`."""
+
+
+class CoxMlp(Settings):
+    """Proportional hazards whose log risk is a multi-layer perceptron, for time to event.
+
+    A case is compared with those of its batch: give a `train.batch_size` that holds many events, or all cases.
+    """
+
+    network: Literal["cox_mlp"] = "cox_mlp"
+    """The kind of model."""
+    hidden: Annotated[tuple[int, ...], Field(min_length=1)] = (32,)
+    """Units of each hidden layer."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of units that are switched off at random while training."""
+    ties: Literal["efron", "breslow"] = "efron"
+    """How events at the same time share the risk."""
+
+
+TIME_TO_EVENT = ("cox", "cox_mlp")
+"""Networks for time to event; the others are for two classes."""
+TabularModel = Annotated[LogisticRegression | Mlp | GradientBoosting | Cox | CoxMlp, Field(discriminator="network")]
 
 
 class TabularRecipe(Settings):
-    """Rows of a table with two classes."""
+    """Rows of a table with two classes, or with a time to an event."""
 
     task: Literal["tabular"]
     """The kind of problem; it decides what the other blocks may hold."""
@@ -81,6 +115,8 @@ class TabularRecipe(Settings):
 
     @model_validator(mode="after")
     def _operating_point_is_unseen(self) -> TabularRecipe:
+        if self.model.network in TIME_TO_EVENT:
+            return self  # there is no operating point
         if "validation" in self.train.parts and self.evaluate.operating_point.threshold is None:
             raise ValueError(
                 "train.parts holds validation, so evaluate.operating_point cannot be fixed on it; "

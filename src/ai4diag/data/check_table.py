@@ -72,6 +72,36 @@ def column_findings(
     return findings
 
 
+def time_findings(name: str, values: Floats, truth: Floats, places: Sequence[str]) -> list[Finding]:
+    """Look at the times of a time to event.
+
+    Args:
+        name: of the column.
+        values: `(cases,)`, NaN where missing.
+        truth: `(cases,)`, 1 where the event happened.
+        places: file, line and column of each value.
+    """
+    where, findings = f"column '{name}'", []
+    for wrong, code, what in (
+        (np.isnan(values), "time-missing", "no time"),
+        (values < 0, "time-negative", "a time before the start"),
+    ):
+        if wrong.any():
+            found = f"{what} in {int(wrong.sum())} rows, the first is {places[int(np.flatnonzero(wrong)[0])]}"
+            cure = "Find the date, or remove the rows and say so."
+            findings.append(Finding("error", code, where, found, "a time of at least 0 in every row", cure))
+    event, censored = ((values == 0) & (truth == kind) for kind in (1, 0))
+    if event.any():
+        found = f"{int(event.sum())} events at time 0, the first is {places[int(np.flatnonzero(event)[0])]}"
+        cure = "Who was found ill at the start was no case to predict: look them up."
+        findings.append(Finding("warning", "event-at-start", where, found, "events after the start", cure))
+    if censored.any():
+        found = f"{int(censored.sum())} rows with time 0 and no event"
+        cure = "They are kept and counted, but tell nothing: nobody saw what became of them."
+        findings.append(Finding("info", "no-follow-up", where, found, "a time under observation", cure))
+    return findings
+
+
 def class_findings(split: pd.DataFrame, truth_of: dict[str, int], classes: tuple[str, ...]) -> list[Finding]:
     """Find classes that are absent from a part: an error in train, a warning elsewhere."""
     findings = []

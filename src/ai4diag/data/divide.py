@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ def _read(official: OfficialSplit, name: str, raw: Path) -> dict[str, str]:
     elif official.folds is not None:
         lines = _folds(raw / official.folds.path, official.folds)
     else:
-        lines = _table(raw / str(official.table))
+        lines = _table(raw / str(official.table), official)
     parts: dict[str, str] = {}
     for case, part in lines:
         if case in parts:
@@ -116,14 +117,18 @@ def _folds(path: Path, folds: OfficialFolds) -> list[tuple[str, str]]:
     return [(case.strip(), part_of.get(int(number), "train")) for case, number in zip(cases, numbers, strict=True)]
 
 
-def _table(path: Path) -> list[tuple[str, str]]:
-    header, *lines = _lines(path) or [""]
-    if header != "case_id,part":
-        raise DataError(f"{path} begins with {header!r}, expected 'case_id,part'.", "Fetch the data set again.")
+def _table(path: Path, official: OfficialSplit) -> list[tuple[str, str]]:
+    rows = list(csv.reader(_lines(path)))
+    header = rows[0] if rows else []
+    if missing := [name for name in (official.case, official.part) if name not in header]:
+        raise DataError(
+            f"{path} begins with {','.join(header)!r}; expected a column '{missing[0]}'.",
+            "Fetch the data set again, or look at official_split of the card.",
+        )
+    case, part = header.index(official.case), header.index(official.part)
     pairs: list[tuple[str, str]] = []
-    for number, line in enumerate(lines, start=2):
-        case, _, part = line.rpartition(",")
-        if part not in PARTS or not case:
-            raise DataError(f"{path}, line {number}: {line!r}, expected a case and one of {', '.join(PARTS)}.")
-        pairs.append((case, part))
+    for number, cells in enumerate(rows[1:], start=2):
+        if len(cells) != len(header) or cells[part] not in PARTS or not cells[case]:
+            raise DataError(f"{path}, line {number}: {cells!r}, expected a case and one of {', '.join(PARTS)}.")
+        pairs.append((cells[case], cells[part]))
     return pairs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ from ai4diag.types import Finding
 
 CHANCE_COPIES = 0.01
 """Other rows that a row may equal by chance before equal rows are no longer taken for copies."""
+
+CURVE_POINTS = 61
+"""Points of a predicted survival curve from time 0, where it is 1, to the last horizon, both included."""
 
 
 def prepare_table(
@@ -61,8 +65,9 @@ def prepare_table(
     train = training_rows(split)
     findings += leak_findings(features[train], described, truth[train])
     stop_on_errors(findings, card.name)
+    index = cases.index
     folder.mkdir(parents=True, exist_ok=True)
-    facts = {
+    facts: dict[str, Any] = {
         "task": "tabular",
         "dataset": card.name,
         "card_sha256": card.sha256,
@@ -70,15 +75,25 @@ def prepare_table(
         "features": described,
         "statistics": feature_statistics(features[train], described, truth[train], card.classes),
     }
+    if card.table.time is not None:
+        facts |= {"target": "time_to_event", **_horizons(recipe)}
+        index = cases.index.rename(columns={"truth": "event"})
     write_prepared(
         folder,
         facts=facts,
-        index=cases.index,
+        index=index,
         split=split,
         findings=findings,
         arrays={"features": features},
         tables={},
     )
+
+
+def _horizons(recipe: TabularRecipe) -> dict[str, Any]:
+    """Return the horizons, and the times at which survival is predicted: evenly up to the last horizon, and these."""
+    horizons = sorted(map(float, recipe.data.horizons_days))
+    even = np.linspace(0, horizons[-1], CURVE_POINTS)[1:]
+    return {"horizons_days": horizons, "survival_days": np.unique([*even, *horizons]).tolist()}
 
 
 def _content(cases: TableCases, ids: list[str]) -> tuple[list[str], list[Finding]]:

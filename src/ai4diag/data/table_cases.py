@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from ai4diag.config.card import Card
-from ai4diag.config.sources.table import Column, Table
-from ai4diag.data.check_table import column_findings
+from ai4diag.config.sources.table import DAYS, Column, Table
+from ai4diag.data.check_table import column_findings, time_findings
 from ai4diag.data.identify import finish_index, identifiers
 from ai4diag.data.problems import ReadError, stop_on_errors
 from ai4diag.data.tables import RawTable, levels, numbers, read_table
+from ai4diag.errors import DataError
 from ai4diag.types import Finding
 
 Floats = npt.NDArray[np.float64]
@@ -27,7 +28,7 @@ class TableCases:
     """All rows of all files, typed.
 
     Attributes:
-        index: case_id, patient_id, site, truth and attributes.
+        index: case_id, patient_id, site, truth and attributes; of a time to event also time_days.
         values: number of a column, or level number of a category, by column name; `(cases,)`, NaN where missing.
     """
 
@@ -50,7 +51,8 @@ class TableCases:
         return (len(self.index) - 1) * float(np.prod(chances))
 
     def _columns(self) -> list[Floats]:
-        return [*self.values.values(), self.index["truth"].to_numpy(np.float64)]
+        outcome = [name for name in ("truth", "time_days") if name in self.index]
+        return [*self.values.values(), *(self.index[name].to_numpy(np.float64) for name in outcome)]
 
     def content(self) -> list[str]:
         """Return a hash of each row: all columns that were read, and the label."""
@@ -77,9 +79,9 @@ def read_table_cases(
         DataError: lists every file, line and cell that is not what the card says.
     """
     tables, findings = _read_files(raw, card, table)
-    sites = [site for found, default in tables for site in _sites(found, table, default)]
+    sites = _sites(tables, table, raw)
     places = [f"{found.name}, line {line}" for found, _ in tables for line in found.lines]
-    roles = {table.label.column, table.site, *(item.column for item in (card.case, card.patient) if item is not None)}
+    roles = {*table.roles, *(item.column for item in (card.case, card.patient) if item is not None)}
     values: dict[str, Floats] = {}
     for column in table.columns:
         if column.kind == "text" or column.name in roles:
@@ -90,10 +92,14 @@ def read_table_cases(
             findings += column_findings(column, values[column.name], sites, places, zeros)
     truth, noticed = _truth([found for found, _ in tables], table)
     findings += noticed
+    time_days, noticed = _time([found for found, _ in tables], table, truth, places)
+    findings += noticed
     stop_on_errors(findings, card.name)
     index = _index(tables, card, sites)
     findings += finish_index(index, card, ", ".join(found.name for found, _ in tables))
     index["truth"] = truth.astype(np.int64)
+    if time_days is not None:
+        index["time_days"] = time_days
     for column in table.columns:
         if column.attribute:
             name, words = _attribute(column, values[column.name])
@@ -153,6 +159,17 @@ def _truth(tables: list[RawTable], table: Table) -> tuple[Floats, list[Finding]]
     return np.concatenate(pieces), findings
 
 
+def _time(
+    tables: list[RawTable], table: Table, truth: Floats, places: list[str]
+) -> tuple[Floats | None, list[Finding]]:
+    """Return the time under observation of each row in days, None without one, and what was noticed."""
+    column = next((column for column in table.columns if column.name == table.time), None)
+    if column is None:
+        return None, []
+    values, _, findings = _column(tables, column, table)
+    return values * DAYS[column.unit], findings + time_findings(column.name, values, truth, places)
+
+
 def _index(tables: list[tuple[RawTable, str]], card: Card, sites: list[str]) -> pd.DataFrame:
     """Return case_id, patient_id when known, and site. Rows without a name are numbered: `<site>-<row>`."""
     pieces = []
@@ -171,8 +188,33 @@ def _index(tables: list[tuple[RawTable, str]], card: Card, sites: list[str]) -> 
     return index
 
 
-def _sites(found: RawTable, table: Table, default: str) -> list[str]:
-    return [default] * len(found.cells) if table.site is None else found.cells[table.site].tolist()
+def _sites(tables: list[tuple[RawTable, str]], table: Table, raw: Path) -> list[str]:
+    """Return the site of each row: that of its file, or what a column says, looked up where the card says so.
+
+    Raises:
+        DataError: the table to look it up in lacks a column or a code, or holds a code twice.
+    """
+    place = table.site
+    if place is None:
+        return [default for found, default in tables for _ in range(len(found.cells))]
+    codes = [code for found, _ in tables for code in identifiers(found.cells[place.column], place, found.name)]
+    if place.lookup is None:
+        return codes
+    path, names = raw / place.lookup.path, [place.lookup.key, place.lookup.value]
+    try:
+        known, _ = read_table(path, names, header=True)
+    except ReadError as error:
+        raise DataError(str(error.finding), "Look at table.site.lookup of the card.") from None
+    keys = known.cells[place.lookup.key]
+    wrong = sorted(set(keys[keys.duplicated()])) or sorted(set(codes) - set(keys))
+    if wrong:
+        found = "twice" if keys.duplicated().any() else "nowhere"
+        raise DataError(
+            f"{path} has the code '{wrong[0]}' {found}; expected each code once ({len(wrong)} such).",
+            "Correct the table, or table.site of the card.",
+        )
+    meaning = dict(zip(keys, known.cells[place.lookup.value], strict=True))
+    return [meaning[code] for code in codes]
 
 
 def _attribute(column: Column, values: Floats) -> tuple[str, list[str | None]]:

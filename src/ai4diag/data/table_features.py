@@ -21,11 +21,11 @@ Preprocess = Callable[[pd.DataFrame], pd.DataFrame]
 def feature_columns(card: Card, table: Table, drop: tuple[str, ...]) -> list[Column]:
     """Return the columns that the model sees."""
     names = [column.name for column in table.columns]
-    roles = {table.label.column, table.site} | {item.column for item in (card.case, card.patient) if item is not None}
+    roles = table.roles | {item.column for item in (card.case, card.patient) if item is not None}
     for name in drop:
         if name not in names:
             raise ConfigError(f"data.drop: {card.name} has no column '{name}'. {did_you_mean(name, names)}")
-        if name == table.label.column:
+        if name in (table.label.column, table.time):
             raise ConfigError(f"data.drop: '{name}' is the label.", "The model never sees it.")
     kept = [c for c in table.columns if c.name not in roles and c.name not in drop and c.kind != "text"]
     if not kept:

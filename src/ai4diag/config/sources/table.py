@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from ai4diag.config.base import Settings
-from ai4diag.config.sources.common import TAKEN, RelativePath
+from ai4diag.config.sources.common import TAKEN, Identifier, RelativePath
 
 Scalar = str | int | float
 
@@ -89,6 +89,32 @@ class Label(Settings):
         return self
 
 
+DAYS = {"d": 1.0, "days": 1.0, "weeks": 7.0, "months": 365.25 / 12, "years": 365.25}
+"""Units that the time of a time to event may have, in days."""
+
+
+class Lookup(Settings):
+    """A second table (CSV) that says what a code stands for."""
+
+    path: RelativePath
+    key: str
+    """Its column of codes, each once."""
+    value: str
+    """Its column of what they stand for."""
+
+
+class Site(Identifier):
+    """Where the site of a row stands; the name of a column alone will do."""
+
+    lookup: Lookup | None = None
+    """What the code that was found stands for; None: it is the site."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_a_word(cls, values: Any) -> Any:
+        return {"column": values} if isinstance(values, str) else values
+
+
 class TableFile(Settings):
     """A file of the table, and the site it comes from."""
 
@@ -106,5 +132,15 @@ class Table(Settings):
     """How the file writes a missing value."""
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
     label: Label
-    site: str | None = None
-    """Column that holds the site of each row, instead of one site per file."""
+    time: str | None = None
+    """Column of the time from the start to the end of observation, for time to event: `label` then says how it ended,
+    first class without the event (censored), second class with it. Its unit is d, days, weeks, months or years."""
+    site: Site | None = None
+    """Where the site of each row stands, instead of one site per file."""
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Columns that say what happened and where, which no model sees."""
+        return frozenset(
+            {self.label.column, *([self.time] if self.time else []), *([self.site.column] if self.site else [])}
+        )
