@@ -21,6 +21,7 @@ from ai4diag.config.sources.images import Images
 from ai4diag.config.sources.pictures import Pictures
 from ai4diag.config.sources.signals import Signals
 from ai4diag.config.sources.table import DAYS, Table
+from ai4diag.config.sources.volumes import Volumes
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.files import sha256_file
 
@@ -29,6 +30,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "detection": ("images",),
     "timeseries": ("signals",),
     "classification": ("arrays", "pictures"),
+    "segmentation": ("volumes",),
 }
 """For each task, the blocks of a card that can hold its raw files; a card has exactly one."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -136,7 +138,7 @@ class Card(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     title: str
     description: str
-    task: Literal["tabular", "detection", "timeseries", "classification"]
+    task: Literal["tabular", "detection", "timeseries", "classification", "segmentation"]
     origin: Origin
     citation: str
     licence: Licence
@@ -161,6 +163,7 @@ class Card(Settings):
     signals: Signals | None = None
     arrays: Arrays | None = None
     pictures: Pictures | None = None
+    volumes: Volumes | None = None
     official_split: OfficialSplit | None = None
     pitfalls: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
@@ -196,6 +199,8 @@ class Card(Settings):
             _check_signals(self, self.signals)
         if self.arrays is not None or self.pictures is not None:
             _check_labels(self)
+        if self.volumes is not None and tuple(self.volumes.numbers) != self.classes:
+            raise ValueError(f"volumes.numbers must name the classes in order: {', '.join(self.classes)}")
         return self
 
     def all_files(self) -> tuple[File, ...]:

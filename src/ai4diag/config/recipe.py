@@ -14,16 +14,18 @@ from typing import Any
 from ai4diag.config.base import parse, parse_yaml, read_yaml
 from ai4diag.config.classification import ClassificationRecipe
 from ai4diag.config.detection import DetectionRecipe
+from ai4diag.config.segmentation import SegmentationRecipe
 from ai4diag.config.tabular import TabularRecipe
 from ai4diag.config.timeseries import TimeseriesRecipe
 from ai4diag.errors import ConfigError, did_you_mean
 
-Recipe = TabularRecipe | DetectionRecipe | TimeseriesRecipe | ClassificationRecipe
+Recipe = TabularRecipe | DetectionRecipe | TimeseriesRecipe | ClassificationRecipe | SegmentationRecipe
 RECIPES: dict[str, type[Recipe]] = {
     "tabular": TabularRecipe,
     "detection": DetectionRecipe,
     "classification": ClassificationRecipe,
     "timeseries": TimeseriesRecipe,
+    "segmentation": SegmentationRecipe,
 }
 
 

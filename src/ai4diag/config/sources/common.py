@@ -24,7 +24,7 @@ def _inside(path: str) -> str:
     return path
 
 
-def _pattern(text: str) -> str:
+def one_group(text: str) -> str:
     """Return `text` when it is a regular expression with exactly one group."""
     try:
         groups = re.compile(text).groups
@@ -42,5 +42,5 @@ class Identifier(Settings):
     """Where an identifier stands."""
 
     column: str
-    pattern: Annotated[str, AfterValidator(_pattern)] | None = None
+    pattern: Annotated[str, AfterValidator(one_group)] | None = None
     """Regular expression that the whole cell matches; its one group is the identifier."""
