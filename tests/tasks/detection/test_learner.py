@@ -139,8 +139,8 @@ def test_a_view_with_exchanged_axes_is_the_plain_view_of_the_exchanged_image():
     )
     for learner in (lying, standing):
         learner.network.eval()
-    scores, boxes = lying._view(images, (), True)
-    expected_scores, expected_boxes = standing._view(images.transpose(-1, -2).contiguous(), (), False)
+    scores, boxes = lying.looker().view(images, ((), True))
+    expected_scores, expected_boxes = standing.looker().view(images.transpose(-1, -2).contiguous(), ((), False))
     np.testing.assert_allclose(scores, expected_scores, rtol=1e-4)
     np.testing.assert_allclose(boxes, expected_boxes[..., [1, 0, 3, 2]], atol=1e-3)
 

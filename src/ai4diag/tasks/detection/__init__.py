@@ -62,13 +62,16 @@ class Detection:
         check_hooks(self.name, HOOKS, hooks)
         if not isinstance(recipe, DetectionRecipe):
             raise ConfigError(f"The recipe is of task '{recipe.task}'; expected 'detection'.")
+        if isinstance(recipe.train.augment, Mapping):
+            raise ConfigError("train.augment: detection takes names; how far each goes is fixed.", "Give a list.")
         return DetectionLearner(
             recipe.model,
             classes=prepared.classes,
             channels=prepared.facts["channels"],
-            size=prepared.images.shape[2:],
+            size=prepared.facts["image_size"],
             augment=recipe.train.augment,
             seed=recipe.train.seed,
+            packing=prepared.facts.get("packing"),
         )
 
     def load(self, folder: Path) -> Learner:

@@ -1,9 +1,10 @@
 """Anchor-free detector: at every cell of one grid, a score per class and the distances to the sides of a box.
 
-A residual trunk sees the whole image at strides 2 to 32; a top-down path brings what it saw back to the grid. Which
-cells learn which box is decided by the network's own answer (task-aligned assignment, Feng et al., arXiv:2108.07755):
-of the cells inside a box, those whose score and overlap are best together. The score learns the overlap (varifocal
-loss, Zhang et al., arXiv:2008.13367), so that the better of two boxes around one cell is also the one kept.
+A residual trunk sees the whole image at strides 2 to 32, or less deep; a top-down path brings what it saw back to the
+grid. Which cells learn which box is decided by the network's own answer (task-aligned assignment, Feng et al.,
+arXiv:2108.07755): of the cells inside a box, those whose score and overlap are best together. The score learns the
+overlap (varifocal loss, Zhang et al., arXiv:2008.13367), so that the better of two boxes around one cell is also the
+one kept.
 
 Works in two and three dimensions; nothing but the convolutions knows which.
 """
@@ -38,16 +39,28 @@ class AnchorFreeNetwork(nn.Module):
         channels: of the image.
         dimensions: 2 or 3.
         width: channels of the first stage; the others follow from it.
-        stride: pixels per cell of the grid, 4 or 8.
+        stride: pixels per cell of the grid: 2, 4 or 8.
+        stages: of the trunk after its first convolution, 2 to 4.
+        side: of the boxes that the untrained network gives, in pixels; None: five cells.
+
+    Attributes:
+        divisor: sides of images must be multiples of this.
     """
 
-    divisor = 32
-    """Sides of images must be multiples of this."""
-
-    def __init__(self, classes: int, channels: int, dimensions: int = 2, width: int = 24, stride: int = 4) -> None:
+    def __init__(
+        self,
+        classes: int,
+        channels: int,
+        dimensions: int = 2,
+        width: int = 24,
+        stride: int = 4,
+        stages: int = 4,
+        side: float | None = None,
+    ) -> None:
         super().__init__()
-        self.dimensions, self.stride = dimensions, stride
-        widths = [width, width * 3 // 2, width * 3, width * 5, width * 6]
+        self.dimensions, self.stride, self.divisor = dimensions, stride, 2 ** (stages + 1)
+        self._half = (side or stride * FIRST_SIDE) / 2
+        widths = [width, width * 3 // 2, width * 3, width * 5, width * 6][: stages + 1]
         blocks = [1, 2, 2, 2]
         neck = width * 8 // 3
         self.stem = _convolution(dimensions, channels, width, stride=2)
@@ -58,8 +71,8 @@ class AnchorFreeNetwork(nn.Module):
             )
             for before, after, more in zip(widths, widths[1:], blocks, strict=False)
         )
-        self.skip = int(math.log2(stride)) - 2
-        used = widths[1:][self.skip :]
+        self.skip = int(math.log2(stride)) - 1
+        used = widths[self.skip :]
         self.lateral = nn.ModuleList(_convolution(dimensions, one, neck, kernel=1) for one in used)
         self.merge = nn.ModuleList(_convolution(dimensions, neck, neck) for _ in used[:-1])
         self.score_head = nn.Sequential(_convolution(dimensions, neck, neck), _conv(dimensions)(neck, classes, 1))
@@ -83,8 +96,8 @@ class AnchorFreeNetwork(nn.Module):
         Args:
             images: normalised, `(batch, channels, *spatial)`, sides multiples of `divisor`.
         """
-        features = []
         flow = self.stem(images)
+        features = [flow]
         for stage in self.stages:
             flow = stage(flow)
             features.append(flow)
@@ -121,7 +134,7 @@ class AnchorFreeNetwork(nn.Module):
         """Return logits `(batch, cells, classes)` and boxes `(batch, cells, 2 * D)`, in float32."""
         logits, sides = (output.float().flatten(2).transpose(1, 2) for output in outputs)
         points = grid_points(outputs[0].shape[2:], self.stride, logits.device)
-        distances = torch.exp(sides.clamp(-4, 4)) * (self.stride * FIRST_SIDE / 2)
+        distances = torch.exp(sides.clamp(-4, 4)) * self._half
         low, high = distances.chunk(2, -1)
         return logits, torch.cat([points - low, points + high], -1)
 

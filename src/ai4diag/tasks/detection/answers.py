@@ -21,7 +21,7 @@ MOST_BOXES = 100
 MOST_CANDIDATES = 1000
 """Boxes of one image and one view that are looked at."""
 SAME_OBJECT = 0.6
-"""Overlap above which two boxes of one class are taken for the same object."""
+"""Overlap above which two boxes of one class are usually taken for the same object."""
 NEARLY_THE_SAME = 0.75
 """Overlap above which a box has a say in where the edges are."""
 
@@ -44,19 +44,20 @@ class Answer:
     scores: Floats
 
 
-def answer(views: list[tuple[Floats, Floats]], size: tuple[float, ...]) -> Answer:
+def answer(views: list[tuple[Floats, Floats]], size: tuple[float, ...], same_object: float = SAME_OBJECT) -> Answer:
     """Return what was found in one image.
 
     Args:
         views: scores `(cells, classes)` and boxes `(cells, 2 * D)` of the image in each view, brought back to the
             image that was not mirrored.
         size: of the image; boxes are cut off at its edge.
+        same_object: overlap above which two boxes of one class are taken for the same object.
     """
     limit = np.tile(np.asarray(size, np.float32), 2)
     parts = [_candidates(scores, np.clip(boxes, 0, limit)) for scores, boxes in views]
     boxes, labels, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in _NAMES)
     view = np.repeat(np.arange(len(views)), [len(part.scores) for part in parts])
-    kept = nms(boxes, scores, SAME_OBJECT, labels)
+    kept = nms(boxes, scores, same_object, labels)
     if not len(kept):
         return Answer(boxes, labels, scores)
     overlaps = iou_matrix(boxes, boxes[kept]) * (labels[:, None] == labels[kept])
@@ -66,7 +67,7 @@ def answer(views: list[tuple[Floats, Floats]], size: tuple[float, ...]) -> Answe
     sums = np.stack([np.bincount(owner, votes * edge, len(kept)) for edge in boxes.T], 1)
     fused = sums / np.bincount(owner, votes, len(kept))[:, None]
     best = np.zeros((len(kept), len(views)))
-    same = overlap > SAME_OBJECT
+    same = overlap > same_object
     np.maximum.at(best, (owner[same], view[same]), scores[same])
     score = best.mean(1)
     order = np.argsort(-score, kind="stable")[:MOST_BOXES]

@@ -20,15 +20,19 @@ from ai4diag.tasks.detection.boxes import Truth, centres_of, sizes_of
 
 KINDS = {
     "flip": "mirror along each axis, each with probability 1/2",
+    "flip_0": "mirror along the first axis with probability 1/2; right and left in a volume",
+    "flip_1": "mirror along the second axis; front and back in a volume",
+    "flip_2": "mirror along the third axis; head and foot in a volume",
     "rotate": "turn by 0, 90, 180 or 270 degrees in the plane of the last two axes",
     "scale": "zoom by 0.7 to 1.4, and stretch by up to 10 % along each axis",
+    "stretch": "zoom by 0.9 to 1.1, and stretch by up to 10 % along each axis; for organs, whose size tells",
     "shift": "place the window anywhere in the image instead of in its middle",
     "intensity": "brightness, contrast, gamma, and gain and saturation of the colour channels",
     "noise": "normal noise of up to 3 % of full scale",
 }
 """Names that `train.augment` can hold. Where a window is smaller than the image, `shift` makes it a random crop."""
 
-ZOOM = (0.7, 1.4)
+ZOOM = {"scale": (0.7, 1.4), "stretch": (0.9, 1.1)}
 STRETCH = 0.1
 BRIGHTNESS, CONTRAST, GAMMA, GAIN, SATURATION, NOISE = 0.12, 0.25, 0.25, 0.1, 0.3, 0.03
 LEAST_VISIBLE = 0.3
@@ -79,7 +83,7 @@ def draw(
     names: Sequence[str],
     batch: int,
     channels: int,
-    image: tuple[int, ...],
+    image: tuple[int, ...] | Tensor,
     window: tuple[int, ...],
     generator: torch.Generator,
 ) -> Parameters:
@@ -88,25 +92,28 @@ def draw(
     Args:
         names: augmentations, of `KINDS`.
         batch, channels: size of the batch.
-        image: size of the images in pixels.
+        image: size of the images in pixels, one for all or one each, `(batch, D)`.
         window: size of what the network will see.
         generator: CPU generator. It advances by the same amount whatever `names` holds.
     """
-    dimensions = len(image)
+    dimensions = len(window)
 
     def uniform(name: str, *shape: int) -> Tensor:
         """Between -1 and 1, or 0 where `name` is switched off."""
         numbers = torch.rand(batch, *shape, generator=generator) * 2 - 1
         return numbers if name in names else torch.zeros_like(numbers)
 
-    signs = 1 - 2 * (uniform("flip", dimensions) > 0).float()
+    mirrored = torch.tensor(["flip" in names or f"flip_{axis}" in names for axis in range(dimensions)])
+    signs = 1 - 2 * ((torch.rand(batch, dimensions, generator=generator) * 2 - 1 > 0) & mirrored).float()
     turns = ((uniform("rotate") + 1) * 2).long() % 4 if "rotate" in names else uniform("rotate").long()
-    low, high = (math.log(limit) for limit in ZOOM)
-    zoom = torch.exp((uniform("scale") * (high - low) + high + low) / 2) if "scale" in names else 1 + uniform("scale")
-    stretch = torch.exp(uniform("scale", dimensions) * STRETCH)
+    size = "scale" if "scale" in names else "stretch"
+    low, high = (math.log(limit) for limit in ZOOM[size])
+    zoom = torch.exp((uniform(size) * (high - low) + high + low) / 2) if size in names else 1 + uniform(size)
+    stretch = torch.exp(uniform(size, dimensions) * STRETCH)
     matrix = _turn(turns, dimensions) * (signs * zoom[:, None] * stretch)[:, None, :]
     with torch.autocast("cpu", enabled=False):
-        reach = matrix.abs() @ torch.tensor(image, dtype=torch.float32) / 2
+        sides = image if isinstance(image, Tensor) else torch.tensor(image, dtype=torch.float32)
+        reach = (matrix.abs() @ sides[..., None])[..., 0] / 2 if sides.ndim > 1 else matrix.abs() @ sides / 2
     offset = uniform("shift", dimensions) * (reach - torch.tensor(window) / 2).abs()
     return Parameters(
         matrix=matrix,
@@ -135,8 +142,8 @@ def apply(images: Tensor, truth: Truth, parameters: Parameters, fill: Tensor) ->
     """
     matrix, offset = parameters.matrix.to(images.device), parameters.offset.to(images.device)
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 cannot tell pixel 257 from 258
-        moved = _resample(images, matrix, offset, parameters.window, fill)
-        return _intensities(moved, parameters), _move(truth, images.shape[2:], matrix, offset, parameters.window)
+        moved = resample(images, matrix, offset, parameters.window, fill)
+        return intensities(moved, parameters), move_boxes(truth, images.shape[2:], matrix, offset, parameters.window)
 
 
 def _turn(turns: Tensor, dimensions: int) -> Tensor:
@@ -148,19 +155,34 @@ def _turn(turns: Tensor, dimensions: int) -> Tensor:
     return matrix
 
 
-def _resample(images: Tensor, matrix: Tensor, offset: Tensor, window: tuple[int, ...], fill: Tensor) -> Tensor:
-    """Look up every pixel of the window in the image, linearly; `fill` outside."""
+def resample(
+    images: Tensor,
+    matrix: Tensor,
+    offset: Tensor,
+    window: tuple[int, ...],
+    fill: Tensor,
+    shift: Tensor | None = None,
+) -> Tensor:
+    """Look up every pixel of the window in the image, linearly; `fill` outside.
+
+    Args:
+        images: `(batch, channels, *spatial)`.
+        matrix, offset, window: as `Parameters` has them, on the device of the images.
+        fill: `(channels,)`.
+        shift: `(D,)`, from the middle of these images to the middle of those that they were cut from.
+    """
     batch, dimensions = len(images), len(window)
     half = torch.tensor(images.shape[2:], dtype=torch.float32, device=images.device) / 2
     axes = [torch.arange(length, device=images.device) + 0.5 - length / 2 for length in window]
     points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(1, -1, dimensions)
     source = (points - offset[:, None]) @ torch.linalg.inv(matrix).transpose(1, 2)
+    source = source if shift is None else source + shift
     grid = (source / half).flip(-1).reshape(batch, *window, dimensions)  # grid_sample counts axes from the last
     level = fill.to(images.device).view(1, -1, *[1] * dimensions)
     return F.grid_sample(images.float() - level, grid, align_corners=False) + level
 
 
-def _intensities(images: Tensor, parameters: Parameters) -> Tensor:
+def intensities(images: Tensor, parameters: Parameters) -> Tensor:
     """Change gamma, saturation, contrast, brightness, and add noise; on the scale 0 to 255."""
     ones = [1] * (images.ndim - 2)
 
@@ -178,10 +200,19 @@ def _intensities(images: Tensor, parameters: Parameters) -> Tensor:
     return share * 255
 
 
-def _move(truth: Truth, spatial: Sequence[int], matrix: Tensor, offset: Tensor, window: tuple[int, ...]) -> Truth:
-    """Move boxes with the image; what the window cuts off too far becomes a region to ignore."""
+def move_boxes(
+    truth: Truth, spatial: Sequence[int] | Tensor, matrix: Tensor, offset: Tensor, window: tuple[int, ...]
+) -> Truth:
+    """Move boxes with the image; what the window cuts off too far becomes a region to ignore.
+
+    Args:
+        truth: boxes in pixels of the images.
+        spatial: size of the images, one for all or one each, `(batch, D)`.
+        matrix, offset, window: as `Parameters` has them, on the device of the boxes.
+    """
     device = truth.boxes.device
-    middle = torch.tensor(list(spatial), dtype=torch.float32, device=device) / 2
+    sides = spatial[:, None] if isinstance(spatial, Tensor) else torch.tensor(list(spatial), device=device)
+    middle = sides.to(device, torch.float32) / 2
     frame = torch.tensor(window, dtype=torch.float32, device=device)
     centres = (centres_of(truth.boxes) - middle) @ matrix.transpose(1, 2) + offset[:, None] + frame / 2
     halves = sizes_of(truth.boxes) / 2 @ matrix.abs().transpose(1, 2)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ai4diag.data.prepared import Prepared
+from ai4diag.tasks.detection.truth import box_columns, has_volumes
 
 _TINY = 1e-6
 
@@ -49,9 +50,9 @@ class Truth:
 
 def truth_of(prepared: Prepared) -> Truth:
     """Return the truth of all cases, in pixels of the *packed* images."""
-    spatial = prepared.images.shape[2:]
-    dimensions = len(spatial)
-    columns = [f"{edge}_{axis}" for edge in ("min", "max") for axis in range(dimensions)]
+    rows = np.arange(len(prepared.index))
+    dimensions = packed_sides(prepared, rows).shape[1]
+    columns = box_columns(dimensions)
     table = prepared.boxes
     case = table["case"].to_numpy(np.int64)
     counts = np.bincount(case, minlength=len(prepared.index))
@@ -63,7 +64,7 @@ def truth_of(prepared: Prepared) -> Truth:
     real = np.zeros((len(counts), most), bool)
     ignore = np.zeros((len(counts), most), bool)
     at = case[order], place
-    scale = np.tile(packed_scale(prepared, np.arange(len(counts))), 2)
+    scale = np.tile(packed_scale(prepared, rows), 2)
     boxes[at] = table[columns].to_numpy(np.float32)[order] * scale[case[order]]
     labels[at] = table["label"].to_numpy(np.int64)[order]
     ignore[at] = table["ignore"].to_numpy(bool)[order]
@@ -71,11 +72,18 @@ def truth_of(prepared: Prepared) -> Truth:
     return Truth(*(torch.from_numpy(array) for array in (boxes, labels, real, ignore)))
 
 
+def packed_sides(prepared: Prepared, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the size of the packed images or volumes in pixels, `(rows, D)`."""
+    if has_volumes(prepared):
+        return prepared.volumes.shape[rows, 1:]
+    return np.tile(np.asarray(prepared.images.shape[2:], np.int64), (len(rows), 1))
+
+
 def packed_scale(prepared: Prepared, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
     """Return packed pixels per original pixel of each axis, float32 `(cases, D)`."""
-    spatial = prepared.images.shape[2:]
-    sizes = prepared.index[[f"size_{axis}" for axis in range(len(spatial))]].to_numpy(np.float32)[rows]
-    scale: npt.NDArray[np.float32] = np.asarray(spatial, np.float32) / sizes
+    sides = packed_sides(prepared, rows).astype(np.float32)
+    sizes = prepared.index[[f"size_{axis}" for axis in range(sides.shape[1])]].to_numpy(np.float32)[rows]
+    scale: npt.NDArray[np.float32] = sides / sizes
     return scale
 
 

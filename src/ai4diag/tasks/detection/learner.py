@@ -1,9 +1,11 @@
-"""The learner of both detectors: cases on the device, one augmented batch and its loss, answers in original pixels."""
+"""The learner of both detectors: cases on the device, one augmented batch and its loss, answers in original pixels.
+
+Cases are images of one size, or volumes of different sizes; only `_batch` and `_answers` know which.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -20,29 +21,28 @@ from ai4diag.config.detection import AnchorFree, RetinaNet
 from ai4diag.data.prepared import Prepared
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.evaluation.detection import DetectionCases, mean_average_precision
-from ai4diag.tasks.detection.answers import Answer, answer
+from ai4diag.tasks.detection.answers import Answer
 from ai4diag.tasks.detection.augment import apply, check_names, draw
 from ai4diag.tasks.detection.boxes import Truth, packed_scale, truth_of
-from ai4diag.tasks.detection.truth import truth_columns
+from ai4diag.tasks.detection.looks import Looker, View, rounded_up, views_of
+from ai4diag.tasks.detection.truth import has_volumes, truth_columns
+from ai4diag.tasks.detection.windows import volume_batch
 from ai4diag.tasks.stored import write_model
 
 WEIGHTS = "model.safetensors"
-_AT_ONCE = 8
-"""Images in one forward pass of a prediction."""
 
 Rows = npt.NDArray[np.int64]
 Outputs = tuple[Tensor, ...]
-View = tuple[tuple[int, ...], bool]
 
 
 class Detector(Protocol):
     """What a network must do to be trained and asked; it is an `nn.Module` as well.
 
     Attributes:
-        divisor: sides of images must be multiples of this.
+        divisor: sides of images must be multiples of this, or of these, one per axis.
     """
 
-    divisor: int
+    divisor: int | Sequence[int]
 
     def __call__(self, images: Tensor) -> Outputs:
         """Return raw outputs for normalised images `(batch, channels, *spatial)`."""
@@ -59,10 +59,23 @@ def build(model: AnchorFree | RetinaNet, classes: int, channels: int, dimensions
     if model.network == "anchor_free":
         from ai4diag.tasks.detection.anchor_free import AnchorFreeNetwork
 
-        return AnchorFreeNetwork(classes, channels, dimensions, model.width, model.stride)
+        return AnchorFreeNetwork(
+            classes, channels, dimensions, model.width, model.stride, stages=model.stages, side=model.side
+        )
     from ai4diag.tasks.detection.retinanet import RetinaNetwork
 
-    return RetinaNetwork(classes, channels, dimensions, model.backbone)
+    return RetinaNetwork(
+        classes,
+        channels,
+        dimensions,
+        model.backbone,
+        width=model.width,
+        pyramid=model.pyramid,
+        anchor_shapes=model.anchor_shapes,
+        levels=model.levels,
+        first_stride=model.first_stride,
+        candidates=model.candidates,
+    )
 
 
 class DetectionLearner:
@@ -72,9 +85,10 @@ class DetectionLearner:
         model: the recipe's `model` block.
         classes: class names.
         channels: names of the channels.
-        size: of the packed images in pixels, in array-axis order.
+        size: of the packed images in pixels, in array-axis order; of volumes, that of the largest along each axis.
         augment: the recipe's `train.augment`.
         seed: of the initial weights.
+        packing: how volumes were packed, `spacing_mm` and `grey`; None when the cases are images.
 
     Raises:
         ConfigError: an augmentation is not known, or the window does not fit the images.
@@ -88,19 +102,23 @@ class DetectionLearner:
         size: Sequence[int],
         augment: Sequence[str],
         seed: int,
+        packing: Mapping[str, Any] | None = None,
     ) -> None:
         check_names(augment)
+        self.packing = packing
         self.model, self.augment = model, tuple(augment)
         self.classes, self.channels, self.size = tuple(classes), tuple(channels), tuple(size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = build(model, len(self.classes), len(self.channels), len(self.size))
-        self.window = tuple(model.window or _rounded_up(self.size, self._detector.divisor))
-        if len(self.window) != len(self.size) or any(side % self._detector.divisor for side in self.window):
-            raise ConfigError(
-                f"model.window is {list(self.window)}; expected {len(self.size)} sides in pixels, each a multiple of "
-                f"{self._detector.divisor}."
-            )
+        divisor = self._detector.divisor
+        self.window = tuple(model.window or rounded_up(self.size, divisor))
+        for name, window in (("window", self.window), ("predict_window", model.predict_window or self.window)):
+            if len(window) != len(self.size) or rounded_up(window, divisor) != tuple(window):
+                raise ConfigError(
+                    f"model.{name} is {list(window)}; expected {len(self.size)} sides in pixels, each a multiple of "
+                    f"{divisor}."
+                )
         self.mean = torch.zeros(len(self.channels))
         self.spread = torch.ones(len(self.channels))
 
@@ -119,23 +137,20 @@ class DetectionLearner:
         self._truth = truth_of(prepared)
         if not self._truth.wanted[torch.from_numpy(train)].any():
             raise DataError(f"None of the {len(train)} training images has a box.", "Check the annotations.")
-        sums = [_sums(prepared.images[row]) for row in train]
-        count = len(train) * float(np.prod(self.size))
+        self._stored: Any = prepared.images if self.packing is None else prepared.volumes
+        sums = [_sums(self._stored[row]) for row in train]
+        count = float(sum(self._stored[row][0].size for row in train))
         mean = np.sum([one for one, _ in sums], axis=0) / count
         square = np.sum([two for _, two in sums], axis=0) / count
         self.mean = torch.from_numpy(mean).float()
         self.spread = torch.from_numpy(np.sqrt(np.maximum(square - mean**2, 1.0))).float()
         self._move(device)
         self._truth = self._truth.to(device)
-        self._images = prepared.images
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the losses of one augmented batch; `rows` int64 `(batch,)` on the CPU."""
-        device = self._device
-        images = torch.from_numpy(self._images[rows.numpy()]).to(device)
-        parameters = draw(self.augment, len(rows), len(self.channels), self.size, self.window, generator)
-        augmented, truth = apply(images, self._truth[rows.to(device)], parameters, self.mean)
-        losses: dict[str, Tensor] = self._detector.loss(self.network(self._normalise(augmented)), truth)
+        images, truth = self._batch(rows, generator)
+        losses: dict[str, Tensor] = self._detector.loss(self.network(self._normalise(images)), truth)
         return losses
 
     def score(self, prepared: Prepared, rows: Rows) -> dict[str, float]:
@@ -163,7 +178,7 @@ class DetectionLearner:
         """
         self._refuse_others(prepared)
         self.network.eval()
-        return self._table(self._answers(prepared, rows, _views(len(self.size), self.model)))
+        return self._table(self._answers(prepared, rows, views_of(len(self.size), self.model)))
 
     def save(self, folder: Path) -> None:
         """Write `model.safetensors` and `model.json`."""
@@ -175,8 +190,14 @@ class DetectionLearner:
             "size": list(self.size),
             "mean": self.mean.tolist(),
             "spread": self.spread.tolist(),
+            "packing": self.packing,
         }
         write_model(folder, "detection", WEIGHTS, save_tensors(weights), facts)
+
+    def looker(self) -> Looker:
+        """Return what asks the network, as it is now."""
+        pieces, same = self.model.predict_window, self.model.same_object
+        return Looker(self.network, self._normalise, self._device, self.window, pieces, same)
 
     @property
     def _device(self) -> torch.device:
@@ -194,37 +215,25 @@ class DetectionLearner:
         images = (images - self.mean.view(1, -1, *ones)) / self.spread.view(1, -1, *ones)
         return images.contiguous(memory_format=torch.channels_last) if len(self.size) == 2 else images
 
+    def _batch(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Truth]:
+        """Return augmented windows on the scale 0 to 255, and the boxes in them."""
+        truth = self._truth[rows.to(self._device)]
+        if self.packing is not None:
+            volumes = [self._stored[row] for row in rows.tolist()]
+            return volume_batch(volumes, truth, self.augment, self.window, self.model.near_boxes, self.mean, generator)
+        images = torch.from_numpy(self._stored[rows.numpy()]).to(self._device)
+        parameters = draw(self.augment, len(rows), len(self.channels), self.size, self.window, generator)
+        return apply(images, truth, parameters, self.mean)
+
     def _answers(self, prepared: Prepared, rows: Rows, looks: Sequence[View]) -> Iterator[Answer]:
         """Yield what is found in each image, in pixels of the original."""
-        scale = packed_scale(prepared, rows)
-        for start in range(0, len(rows), _AT_ONCE):
-            chosen = rows[start : start + _AT_ONCE]
-            images = torch.from_numpy(prepared.images[chosen]).to(self._device)
-            views = [self._view(images, *look) for look in looks]
-            for number in range(len(chosen)):
-                one = answer([(scores[number], boxes[number]) for scores, boxes in views], self.size)
-                yield Answer(one.boxes / np.tile(scale[start + number], 2), one.labels, one.scores)
-
-    @torch.inference_mode()
-    def _view(
-        self, images: Tensor, mirrored: Sequence[int], exchanged: bool
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return scores and boxes of images that are mirrored, then turned; the boxes are brought back."""
-        dimensions = len(self.size)
-        normal = self._normalise(images.flip([2 + axis for axis in mirrored]).float())
-        if exchanged:
-            normal = normal.transpose(-1, -2)
-        size = normal.shape[2:]
-        missing = [padded - side for side, padded in zip(size, _rounded_up(size, self._detector.divisor), strict=True)]
-        padding = [amount for after in reversed(missing) for amount in (0, after)]
-        scores, boxes = self._detector.decode(self.network(F.pad(normal, padding)))
-        boxes = boxes.clone()
-        if exchanged:
-            last = [dimensions - 2, dimensions - 1, 2 * dimensions - 2, 2 * dimensions - 1]
-            boxes[..., last] = boxes[..., [last[1], last[0], last[3], last[2]]]
-        for axis in mirrored:
-            boxes[..., [axis, axis + dimensions]] = self.size[axis] - boxes[..., [axis + dimensions, axis]]
-        return scores.float().cpu().numpy(), boxes.float().cpu().numpy()
+        looker = self.looker()
+        if self.packing is None:
+            found = looker.images(prepared.images, rows, looks)
+        else:
+            found = looker.volumes(prepared.volumes, rows, looks)
+        for one, scale in zip(found, packed_scale(prepared, rows), strict=True):
+            yield Answer(one.boxes / np.tile(scale, 2), one.labels, one.scores)
 
     @staticmethod
     def _table(answers: Iterator[Answer]) -> pd.DataFrame:
@@ -238,13 +247,22 @@ class DetectionLearner:
         )
 
     def _refuse_others(self, prepared: Prepared) -> None:
-        own = {"classes": self.classes, "channels": self.channels, "size": self.size}
-        given = {"classes": prepared.classes, "channels": tuple(prepared.facts["channels"])}
-        given["size"] = prepared.images.shape[2:]
+        own: dict[str, Any] = {"classes": self.classes, "channels": self.channels}
+        given: dict[str, Any] = {"classes": prepared.classes, "channels": tuple(prepared.facts["channels"])}
+        if has_volumes(prepared) != (self.packing is not None):
+            kinds = ("images", "volumes")
+            raise DataError(
+                f"The cases are {kinds[has_volumes(prepared)]}; the model takes {kinds[self.packing is not None]}.",
+                "Prepare the cases with the recipe of the model.",
+            )
+        if self.packing is None:
+            own["size"], given["size"] = self.size, prepared.images.shape[2:]
+        else:
+            own["packing"], given["packing"] = dict(self.packing), prepared.facts["packing"]
         for name, expected in own.items():
             if given[name] != expected:
                 raise DataError(
-                    f"The cases have {name} {list(given[name])}; the model has {list(expected)}.",
+                    f"The cases have {name} {_words(given[name])}; the model has {_words(expected)}.",
                     "Prepare the cases with the recipe of the model.",
                 )
 
@@ -260,7 +278,9 @@ def read_learner(model: AnchorFree | RetinaNet, facts: Mapping[str, Any], weight
     Raises:
         DataError: the weights are not those of the network that `model.json` describes.
     """
-    learner = DetectionLearner(model, facts["classes"], facts["channels"], facts["size"], augment=(), seed=0)
+    learner = DetectionLearner(
+        model, facts["classes"], facts["channels"], facts["size"], augment=(), seed=0, packing=facts.get("packing")
+    )
     stored, own = load_tensors(weights), learner.network.state_dict()
     for name in sorted(stored.keys() | own.keys()):
         found, expected = (tuple(table[name].shape) if name in table else None for table in (stored, own))
@@ -276,22 +296,15 @@ def read_learner(model: AnchorFree | RetinaNet, facts: Mapping[str, Any], weight
     return learner
 
 
-def _views(dimensions: int, model: AnchorFree | RetinaNet) -> list[View]:
-    """Return the views of an image in which it is predicted: mirrored axes, and whether the last two are exchanged.
-
-    >>> _views(2, AnchorFree())
-    [((), False), ((1,), False), ((0,), False), ((0, 1), False)]
-    """
-    choices = product((False, True), repeat=dimensions) if model.flips else [(False,) * dimensions]
-    mirrored = [tuple(axis for axis, chosen in enumerate(choice) if chosen) for choice in choices]
-    return [(axes, exchanged) for exchanged in ((False, True) if model.transpose else (False,)) for axes in mirrored]
-
-
-def _rounded_up(size: Sequence[int], divisor: int) -> tuple[int, ...]:
-    return tuple(-(-side // divisor) * divisor for side in size)
+def _words(value: Any) -> str:
+    return str(list(value) if isinstance(value, tuple) else value)
 
 
 def _sums(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the sum and the sum of squares of each channel of an image `(channels, *spatial)`."""
-    flat = image.reshape(len(image), -1).astype(np.float64)
-    return flat.sum(1), (flat**2).sum(1)
+    """Return the sum and the sum of squares of each channel of an image `(channels, *spatial)`, exactly."""
+    total, squares = np.zeros(len(image)), np.zeros(len(image))
+    for plane in np.moveaxis(image, 1, 0):
+        flat = plane.reshape(len(image), -1).astype(np.float64)
+        total += flat.sum(1)
+        squares += (flat**2).sum(1)
+    return total, squares

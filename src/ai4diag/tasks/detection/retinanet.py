@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from ai4diag.errors import ConfigError
 from ai4diag.tasks.detection.boxes import Truth, centres_of, distance_overlap, inside, overlap, sizes_of
 
-STRIDES = (4, 8, 16, 32)
-"""Pixels per place of the pyramid's levels: those of the four stages of the ResNet."""
+LEVELS = 4
+"""Stages of the ResNet, and levels of the pyramid at most."""
 NEAREST = 9
 """Places per level and box among which ATSS chooses (arXiv:1912.02424, section 3.2)."""
 FOCAL_WEIGHT, FOCAL_POWER = 0.25, 2.0
@@ -44,13 +44,17 @@ class RetinaNetwork(nn.Module):
         pyramid: channels of the feature pyramid and the heads, a multiple of 8.
         anchor_shapes: sides in pixels, in array-axis order, of the anchors of the finest level; each further level
             doubles them. None: one square or cube of four strides.
+        levels: of the pyramid, 2 to 4: those of the first stages of the trunk.
+        first_stride: of the first convolution, one for all axes or one per axis, 1 or 2.
+        candidates: anchors per level, box and shape among which ATSS chooses.
+
+    Attributes:
+        divisor: sides of images must be multiples of this, or of these, one per axis.
 
     Raises:
-        ConfigError: an anchor has not as many sides as the image, or a side below 2 pixels.
+        ConfigError: an anchor has not as many sides as the image, or a side below 2 pixels; or `first_stride` has
+            another number of axes.
     """
-
-    divisor = 32
-    """Sides of images must be multiples of this."""
 
     def __init__(
         self,
@@ -61,6 +65,9 @@ class RetinaNetwork(nn.Module):
         width: int = 64,
         pyramid: int = 64,
         anchor_shapes: Sequence[Sequence[float]] | None = None,
+        levels: int = LEVELS,
+        first_stride: Sequence[int] = (2,),
+        candidates: int = NEAREST,
     ) -> None:
         from monai.apps.detection.networks import retinanet_network
         from monai.apps.detection.utils.anchor_utils import AnchorGeneratorWithAnchorShape
@@ -68,19 +75,27 @@ class RetinaNetwork(nn.Module):
         from monai.networks.nets import resnet
 
         super().__init__()
-        shapes = anchor_shapes or [[4 * STRIDES[0]] * dimensions]
+        first = list(first_stride) * (dimensions if len(first_stride) == 1 else 1)
+        if len(first) != dimensions:
+            raise ConfigError(f"The first stride is {list(first_stride)}; expected 1 or {dimensions} numbers.")
+        self._stride = [2 * step for step in first]
+        self._levels, self._candidates = levels, candidates
+        self.divisor = tuple(step * 2 ** (levels - 1) for step in self._stride)
+        shapes = anchor_shapes or [[4 * step for step in self._stride]]
         if any(len(shape) != dimensions or min(shape) < 2 for shape in shapes):
             raise ConfigError(f"The anchors are {shapes}; expected {dimensions} sides of at least 2 pixels.")
         block, blocks, *_ = resnet.resnet_params[backbone]
-        widths = [width * 2**stage for stage in range(len(STRIDES))]
+        widths = [width * 2**stage for stage in range(LEVELS)]
         self.trunk = resnet.ResNet(
-            block, blocks, widths, dimensions, channels, conv1_t_stride=2, feed_forward=False, bias_downsample=False
+            block, blocks, widths, dimensions, channels, conv1_t_stride=first, feed_forward=False, bias_downsample=False
         )
+        for stage in range(levels, LEVELS):
+            setattr(self.trunk, f"layer{stage + 1}", nn.Identity())
         expansion = resnet.ResNetBottleneck.expansion if block == "bottleneck" else 1
-        self.pyramid = FeaturePyramidNetwork(dimensions, [width * expansion for width in widths], pyramid)
+        self.pyramid = FeaturePyramidNetwork(dimensions, [width * expansion for width in widths[:levels]], pyramid)
         self.score_head = retinanet_network.RetinaNetClassificationHead(pyramid, len(shapes), classes, dimensions)
         self.box_head = retinanet_network.RetinaNetRegressionHead(pyramid, len(shapes), dimensions)
-        self._generator = AnchorGeneratorWithAnchorShape([stride / STRIDES[0] for stride in STRIDES], shapes)
+        self._generator = AnchorGeneratorWithAnchorShape([2**level for level in range(levels)], shapes)
         self._shapes = len(shapes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -93,7 +108,7 @@ class RetinaNetwork(nn.Module):
         trunk: Any = self.trunk
         flow = trunk.maxpool(trunk.act(trunk.bn1(trunk.conv1(images))))
         stages = {}
-        for stage in ("layer1", "layer2", "layer3", "layer4"):
+        for stage in [f"layer{level + 1}" for level in range(self._levels)]:
             stages[stage] = flow = getattr(trunk, stage)(flow)
         levels = self.pyramid(stages).values()
         # the heads' own forward looks for NaN in every map, which stops a GPU; the training loop looks at the loss
@@ -103,9 +118,9 @@ class RetinaNetwork(nn.Module):
 
     def anchors(self, outputs: tuple[Tensor, ...]) -> list[Tensor]:
         """Return the anchors of each level, float32 `(places * shapes, 2 * D)` in pixels, last axis fastest."""
-        shapes = [list(level.shape[2:]) for level in outputs[: len(STRIDES)]]
+        shapes = [list(level.shape[2:]) for level in outputs[: self._levels]]
         self._generator.set_cell_anchors(torch.float32, outputs[0].device)
-        strides = [[stride] * len(shape) for stride, shape in zip(STRIDES, shapes, strict=True)]
+        strides = [[step * 2**level for step in self._stride] for level in range(self._levels)]
         levels: list[Tensor] = self._generator.grid_anchors(shapes, strides)
         return levels
 
@@ -119,7 +134,7 @@ class RetinaNetwork(nn.Module):
         logits, codes = self._flatten(outputs)
         levels = self.anchors(outputs)
         anchors = torch.cat(levels)
-        learns, which = match(levels, truth, NEAREST * self._shapes)
+        learns, which = match(levels, truth, self._candidates * self._shapes)
         total = learns.sum().clamp(min=1)
         labels = truth.labels.gather(1, which)
         target = torch.zeros_like(logits).scatter_(2, labels[..., None], learns[..., None].float())
@@ -139,7 +154,7 @@ class RetinaNetwork(nn.Module):
             .flatten(1, 2)
             for level in outputs
         ]
-        return torch.cat(rows[: len(STRIDES)], 1), torch.cat(rows[len(STRIDES) :], 1)
+        return torch.cat(rows[: self._levels], 1), torch.cat(rows[self._levels :], 1)
 
 
 def decode_boxes(codes: Tensor, anchors: Tensor) -> Tensor:

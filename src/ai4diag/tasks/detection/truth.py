@@ -9,10 +9,23 @@ import pandas as pd
 from ai4diag.data.prepared import Prepared
 
 
+def has_volumes(prepared: Prepared) -> bool:
+    """Whether the cases are volumes of different sizes, and not images of one size."""
+    return "volumes.npy" in prepared.facts["files"]
+
+
+def box_columns(dimensions: int) -> list[str]:
+    """Return the columns of a box.
+
+    >>> box_columns(2)
+    ['min_0', 'min_1', 'max_0', 'max_1']
+    """
+    return [f"{edge}_{axis}" for edge in ("min", "max") for axis in range(dimensions)]
+
+
 def truth_columns(prepared: Prepared, rows: npt.NDArray[np.int64]) -> pd.DataFrame:
     """Return `truth_boxes` (flattened), `truth_labels` and `truth_ignore`, one line per row, in original pixels."""
-    dimensions = prepared.images.ndim - 2
-    columns = [f"{edge}_{axis}" for edge in ("min", "max") for axis in range(dimensions)]
+    columns = box_columns(3 if has_volumes(prepared) else prepared.images.ndim - 2)
     groups = dict(iter(prepared.boxes.groupby("case")))
     none = prepared.boxes.iloc[:0]
     lines = [groups.get(row, none) for row in rows]
