@@ -9,8 +9,11 @@ volumes.parquet  start (first element in volumes.npy), mask_start, channels, sid
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -60,3 +63,65 @@ def affines_of(table: pd.DataFrame) -> npt.NDArray[np.float64]:
     affines = np.tile(np.eye(4), (len(table), 1, 1))
     affines[:, :3] = table[AFFINE].to_numpy(np.float64).reshape(-1, 3, 4)
     return affines
+
+
+class VolumeWriter:
+    """Arrays of different sizes, written one after the other; see `packing`."""
+
+    def __init__(self, stream: BinaryIO, path: Path, dtype: npt.DTypeLike) -> None:
+        self._stream, self._path, self._dtype = stream, path, np.dtype(dtype)
+        self._starts: list[int] = []
+        self._shapes: list[tuple[int, ...]] = []
+        self._length = 0
+
+    def add(self, array: npt.NDArray[Any]) -> None:
+        """Append the array of one case, `(channels, *spatial)`; its values must fit the type of the file."""
+        self._starts.append(self._length)
+        self._shapes.append(array.shape)
+        self._length += array.size
+        self._stream.write(np.ascontiguousarray(array, self._dtype).tobytes())
+
+    def flat(self) -> npt.NDArray[Any]:
+        """Return all that was added as one read-only memory map, valid inside `packing`."""
+        self._stream.flush()
+        if not self._length:
+            return np.empty(0, self._dtype)
+        return np.memmap(self._path, self._dtype, mode="r", shape=(self._length,))
+
+    def store(self) -> VolumeStore:
+        """Return what was added, case by case."""
+        return VolumeStore(self.flat(), np.array(self._starts, np.int64), np.array(self._shapes, np.int64))
+
+
+@contextmanager
+def packing(folder: Path, name: str, dtype: npt.DTypeLike) -> Iterator[VolumeWriter]:
+    """Give a writer whose file in `folder` is removed at the end, however it ends.
+
+    Args:
+        folder: where the prepared cases go.
+        name: `volumes` or `masks`.
+        dtype: of the file.
+    """
+    path = folder / f".{name}.packing"
+    try:
+        with path.open("wb") as stream:
+            yield VolumeWriter(stream, path, dtype)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def volume_table(
+    volumes: VolumeStore, affines: npt.NDArray[np.float64], masks: VolumeStore | None = None
+) -> pd.DataFrame:
+    """Return `volumes.parquet`.
+
+    Args:
+        volumes: images as they were packed.
+        affines: from voxel index of the packed grid to millimetres (RAS+), `(cases, 4, 4)`.
+        masks: their masks; None where there are none.
+    """
+    table = pd.DataFrame({"start": volumes.start})
+    table["mask_start"] = -1 if masks is None else masks.start
+    table[["channels", *SIDES]] = volumes.shape
+    table[AFFINE] = affines[:, :3].reshape(len(affines), 12)
+    return table
