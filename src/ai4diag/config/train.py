@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from ai4diag.config.base import Settings
+
+
+class Change(Settings):
+    """How far, and how often, a random change of training images goes (docs/reference/augment.md)."""
+
+    amount: float | tuple[float, ...] | None = None
+    """Largest change, in the unit of its kind; one number, or one per axis. None: the default of the kind."""
+    chance: float | None = Field(default=None, ge=0, le=1)
+    """Share of the images that are changed. None: the default of the kind."""
 
 
 class Train(Settings):
@@ -16,6 +26,8 @@ class Train(Settings):
     """Passes over the training part, at most."""
     batch_size: int = Field(default=32, ge=1)
     """Cases per step of a network. An epoch is divided into nearly equal batches of at most this size."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts in which a batch is computed one after another, so that it needs less memory; their gradients are added."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Largest step size of AdamW."""
     weight_decay: float = Field(default=1e-4, ge=0)
@@ -32,8 +44,8 @@ class Train(Settings):
     """Epochs without improvement on validation after which training stops and the best weights are kept."""
     validate_every: int = Field(default=1, ge=1)
     """Epochs between two looks at validation."""
-    augment: tuple[str, ...] = ()
-    """Names of the random changes of training images that the task knows; a table knows none."""
+    augment: tuple[str, ...] | Mapping[str, float | tuple[float, ...] | Change] = ()
+    """Random changes of training images that the task knows (a table knows none): names, or how far each goes."""
     parts: tuple[Literal["train", "validation"], ...] = ("train",)
     """Parts to learn from. `[train, validation]` once the recipe is fixed; then nothing is chosen on validation."""
     precision: Literal["auto", "float32"] = "auto"

@@ -8,7 +8,7 @@ same parameters always give the same batch, and a batch of one gives what the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,12 +41,17 @@ LEAST_SIDE = 4.0
 """Shortest side in pixels with which a box that the window cuts is still worth finding."""
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Refuse names that are not augmentations.
+def check_names(names: Sequence[str] | Mapping[str, object]) -> None:
+    """Refuse what is no list of augmentations.
 
     Raises:
-        ConfigError: names the nearest known one.
+        ConfigError: names the nearest known one, or says that amounts are fixed.
     """
+    if isinstance(names, Mapping):
+        raise ConfigError(
+            f"train.augment gives amounts for {', '.join(names)}; detection has its own.",
+            f"Write the names alone: augment: [{', '.join(names)}]",
+        )
     for name in names:
         if name not in KINDS:
             raise ConfigError(f"train.augment: '{name}' is not an augmentation. {did_you_mean(name, KINDS)}")

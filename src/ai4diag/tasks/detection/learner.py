@@ -100,7 +100,7 @@ class DetectionLearner:
         classes: Sequence[str],
         channels: Sequence[str],
         size: Sequence[int],
-        augment: Sequence[str],
+        augment: Sequence[str] | Mapping[str, object],
         seed: int,
         packing: Mapping[str, Any] | None = None,
     ) -> None:

@@ -1,0 +1,130 @@
+"""Changes of intensities: pixel by pixel, and with the neighbours of a pixel.
+
+Amounts are shares of full scale: 0 to 255 for uint8, else from the least to the greatest value of each channel of an
+image. Everything works on any device and for planes and volumes alike.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ai4diag.tasks.augment.geometry import multiply_along, spread
+from ai4diag.tasks.augment.parameters import Parameters
+
+_TINY = 1e-6
+
+
+def full_scale(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the values `(batch, channels)` that count as 0 and the distance to those that count as 1."""
+    if images.dtype == torch.uint8:
+        zero = torch.zeros(images.shape[:2], device=images.device)
+        return zero, zero + 255
+    values = images.flatten(2)
+    lanes = max(lane for lane in (1, 8, 64, 512) if values.shape[2] % lane == 0)  # side by side: vector instructions
+    values = values.reshape(*images.shape[:2], -1, lanes)
+    low, high = values.amin(2).amin(2), values.amax(2).amax(2)
+    return low, (high - low).clamp(min=_TINY)
+
+
+def uses_full_scale(parameters: Parameters) -> bool:
+    """Whether anything is drawn that needs to know full scale."""
+    return bool((parameters.noise > 0).any() or (parameters.gamma != 1).any()) or not _keeps_levels(parameters)
+
+
+def change_levels(images: Tensor, parameters: Parameters, low: Tensor, width: Tensor) -> Tensor:
+    """Change gamma, gain, contrast and brightness; what is off costs nothing.
+
+    Args:
+        images: float32 `(batch, channels, *window)`; overwritten.
+        parameters: of the batch.
+        low, width: full scale, see `full_scale`.
+
+    A share `s` of full scale becomes `s ** gamma * gain` (outside 0 to 1, gamma changes nothing), and then moves away
+    from the mean of its channel by `contrast`, and up by `brightness`.
+    """
+    device, shape = images.device, (*images.shape[:2], *[1] * (images.ndim - 2))
+    gain, contrast = parameters.gain.to(device), parameters.contrast.to(device)[:, None]
+    brightness, factor = parameters.brightness.to(device)[:, None], gain * contrast
+    bent = bool((parameters.gamma != 1).any())
+    if bent:
+        images = images.sub_(low.reshape(shape)).div_(width.reshape(shape))
+        inside = images.clamp(0, 1)
+        powers = inside.clamp(min=_TINY**3).log_().mul_(parameters.gamma.to(device).reshape(shape)).exp_()
+        images = images.sub_(inside).add_(powers)
+    elif _keeps_levels(parameters):
+        return images
+    mean: Tensor | float = 0.0
+    if bool((parameters.contrast != 1).any()):
+        mean = images.flatten(2).mean(2)
+        mean = mean if bent else (mean - low) / width
+    summand = (mean * gain * (1 - contrast) + brightness) * width + low
+    factor, summand = (factor * width, summand) if bent else (factor, summand - low * factor)
+    return torch.addcmul(summand.reshape(shape), images, factor.reshape(shape), out=images)
+
+
+def _keeps_levels(parameters: Parameters) -> bool:
+    """Whether gain, contrast and brightness are the identity."""
+    return bool(
+        (parameters.gain == 1).all() and (parameters.contrast == 1).all() and (parameters.brightness == 0).all()
+    )
+
+
+def soften(images: Tensor, parameters: Parameters) -> Tensor:
+    """Blur, and sample again with longer pixels, the images that are drawn for it; `(batch, channels, *window)`.
+
+    Along an axis both are one matrix, so a blur by different amounts and a lower resolution cost one product an axis.
+    The images are overwritten.
+    """
+    rows = torch.nonzero((parameters.blur > 0) | (parameters.resolution > 1))[:, 0]
+    if not len(rows):
+        return images
+    softened = images[rows.to(images.device)]
+    for axis, (length, spacing) in enumerate(zip(images.shape[2:], parameters.spacing_mm, strict=True)):
+        matrix = _coarse(length, parameters.resolution[rows]) @ _gaussian(length, parameters.blur[rows] / spacing)
+        softened = multiply_along(matrix.to(images.device), softened, 2 + axis)
+    images[rows.to(images.device)] = softened
+    return images
+
+
+def _gaussian(length: int, sigma: Tensor) -> Tensor:
+    """Return blurs `(batch, length, length)` with standard deviations in pixels; rows sum to 1, also at the edges."""
+    places = torch.arange(length, dtype=torch.float32)
+    distance = (places - places[:, None]) / sigma.clamp(min=1e-3)[:, None, None]
+    weights = torch.exp(-0.5 * distance**2) * (distance.abs() < 4)  # the tails would be too small to compute with
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _coarse(length: int, factor: Tensor) -> Tensor:
+    """Return `(batch, length, length)`: means over pixels about `factor` times as long, interpolated linearly."""
+    count = (length / factor).round().clamp(min=1)  # whole coarse pixels
+    wide = (length / count)[:, None, None]
+    places = torch.arange(length, dtype=torch.float32)
+    at = (places + 0.5)[None, :, None] / wide - 0.5  # place of each fine pixel in coarse ones
+    last = (count - 1)[:, None, None]
+    total = torch.zeros(len(factor), length, length)
+    for step in (0, 1):
+        cell = at.floor() + step
+        weight = 1 - (at - cell).abs()
+        cell = torch.minimum(cell.clamp(min=0), last)
+        shared = torch.minimum(places + 1, (cell + 1) * wide) - torch.maximum(places, cell * wide)
+        total += weight * shared.clamp(min=0) / wide
+    return total
+
+
+def shade(images: Tensor, parameters: Parameters) -> Tensor:
+    """Multiply with the bias fields that are drawn; values are counted from 0, so it suits images without negatives."""
+    if not parameters.bias.any():
+        return images
+    field = spread(parameters.bias.to(images.device), parameters.window, 1).exp_()
+    return images.mul_(field[:, None])
+
+
+def add_noise(images: Tensor, parameters: Parameters, width: Tensor) -> Tensor:
+    """Add normal noise to the images, in place, from a generator of its own for each image, on their device."""
+    for row in torch.nonzero(parameters.noise > 0)[:, 0].tolist():
+        source = torch.Generator(images.device).manual_seed(int(parameters.seed[row]))
+        noise = torch.randn(images.shape[1:], generator=source, device=images.device)
+        scale = float(parameters.noise[row]) * width[row]
+        images[row].addcmul_(noise, scale.reshape(-1, *[1] * (images.ndim - 2)))
+    return images
