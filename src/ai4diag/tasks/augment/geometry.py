@@ -6,6 +6,8 @@ the window, with pixel `i` of `n` at `i + 0.5 - n / 2`.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
@@ -85,34 +87,35 @@ def _spline_rows(t: Tensor, left: Tensor, knots: int) -> Tensor:
     return rows.scatter_(1, left[:, None] + torch.arange(4), weights)
 
 
-def spread(control: Tensor, shape: tuple[int, ...], leading: int) -> Tensor:
-    """Return a cubic B-spline field on the pixels of `shape`; the axes of control points follow `leading` others."""
-    field = control
-    for axis, length in enumerate(shape):
-        basis = spline_basis(length, field.shape[leading + axis]).to(control.device)
-        field = multiply_along(basis, field, leading + axis)
-    return field
+def spread(control: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return a cubic B-spline field on the pixels of `shape`; control points are on the last axes."""
+    knots = control.shape[-len(shape) :]
+    bases = [spline_basis(length, count).to(control.device) for length, count in zip(shape, knots, strict=True)]
+    return multiply_axes([basis[None] for basis in bases], control)
 
 
-def multiply_along(matrix: Tensor, values: Tensor, axis: int) -> Tensor:
-    """Multiply along one axis: `matrix` `(out, in)`, or `(batch, out, in)` with the batch as first axis of `values`."""
-    before, after = values.shape[:axis], values.shape[axis + 1 :]
-    if matrix.ndim == 3:
-        matrix, flat = matrix[:, None], values.reshape(before[0], -1, values.shape[axis], after.numel())
-    else:
-        flat = values.reshape(-1, values.shape[axis], after.numel())
-    if after.numel() == 1:
-        result = flat[..., 0] @ matrix.transpose(-1, -2) if matrix.ndim == 2 else (matrix @ flat)
-    else:
-        result = matrix @ flat
-    return result.reshape(*before, matrix.shape[-2], *after)
+def multiply_axes(matrices: Sequence[Tensor], values: Tensor) -> Tensor:
+    """Multiply the last axes of `values` `(batch, ..., *spatial)` by a matrix each, `(batch or 1, out, in)`.
+
+    Each product takes the first of these axes and leaves it as the last one, so that nothing is copied, and after the
+    last product all axes are where they were.
+    """
+    leading = values.shape[: -len(matrices)]
+    spatial = list(values.shape[-len(matrices) :])
+    for matrix in matrices:
+        count = math.prod(leading)
+        flat = values.reshape(count, spatial[0], -1)
+        each = matrix.expand(leading[0], -1, -1).repeat_interleave(count // leading[0], 0)
+        values = torch.bmm(flat.transpose(1, 2), each.transpose(1, 2))
+        spatial = [*spatial[1:], matrix.shape[1]]
+    return values.reshape(*leading, *spatial)
 
 
 def displacement(parameters: Parameters, device: torch.device) -> Tensor | None:
     """Return the displacement of every pixel of the window, `(batch, D, *window)` in pixels, or None."""
     if not parameters.bend.numel() or not parameters.bend.any():
         return None
-    return spread(parameters.bend.to(device), parameters.window, 2)
+    return spread(parameters.bend.to(device), parameters.window)
 
 
 def move_points(points: Tensor, parameters: Parameters) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ai4diag.tasks.augment.geometry import multiply_along, spread
+from ai4diag.tasks.augment.geometry import multiply_axes, spread
 from ai4diag.tasks.augment.parameters import Parameters
 
 _TINY = 1e-6
@@ -79,11 +79,11 @@ def soften(images: Tensor, parameters: Parameters) -> Tensor:
     rows = torch.nonzero((parameters.blur > 0) | (parameters.resolution > 1))[:, 0]
     if not len(rows):
         return images
-    softened = images[rows.to(images.device)]
-    for axis, (length, spacing) in enumerate(zip(images.shape[2:], parameters.spacing_mm, strict=True)):
+    place, matrices = rows.to(images.device), []
+    for length, spacing in zip(images.shape[2:], parameters.spacing_mm, strict=True):
         matrix = _coarse(length, parameters.resolution[rows]) @ _gaussian(length, parameters.blur[rows] / spacing)
-        softened = multiply_along(matrix.to(images.device), softened, 2 + axis)
-    images[rows.to(images.device)] = softened
+        matrices.append(matrix.to(images.device))
+    images[place] = multiply_axes(matrices, images[place])
     return images
 
 
@@ -116,7 +116,7 @@ def shade(images: Tensor, parameters: Parameters) -> Tensor:
     """Multiply with the bias fields that are drawn; values are counted from 0, so it suits images without negatives."""
     if not parameters.bias.any():
         return images
-    field = spread(parameters.bias.to(images.device), parameters.window, 1).exp_()
+    field = spread(parameters.bias.to(images.device), parameters.window).exp_()
     return images.mul_(field[:, None])
 
 
