@@ -19,6 +19,7 @@ from ai4diag.config.sources.arrays import Arrays
 from ai4diag.config.sources.common import Identifier, RelativePath
 from ai4diag.config.sources.images import Images
 from ai4diag.config.sources.pictures import Pictures
+from ai4diag.config.sources.scans import Scans
 from ai4diag.config.sources.signals import Signals
 from ai4diag.config.sources.table import DAYS, Table
 from ai4diag.config.sources.volumes import Volumes
@@ -27,7 +28,7 @@ from ai4diag.files import sha256_file
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "tabular": ("table",),
-    "detection": ("images",),
+    "detection": ("images", "scans"),
     "timeseries": ("signals",),
     "classification": ("arrays", "pictures"),
     "segmentation": ("volumes",),
@@ -118,6 +119,8 @@ class OfficialSplit(Settings):
     """Column of `table` that names its part."""
     folds: OfficialFolds | None = None
     """A column of one of the data set's own tables."""
+    folders: Mapping[Literal["train", "validation", "test"], tuple[RelativePath, ...]] | None = None
+    """The folders in which the volumes lie say it."""
     arrays: Literal[True] | None = None
     """The names of the arrays say it: train_images, val_images, test_images."""
     known_duplicates: Annotated[int, Field(ge=0)] = 0
@@ -125,8 +128,8 @@ class OfficialSplit(Settings):
 
     @model_validator(mode="after")
     def _one_form(self) -> OfficialSplit:
-        if sum(form is not None for form in (self.lists, self.table, self.folds, self.arrays)) != 1:
-            raise ValueError("give either lists or table, or folds, arrays")
+        if sum(form is not None for form in (self.lists, self.table, self.folds, self.folders, self.arrays)) != 1:
+            raise ValueError("give exactly one of lists, table, folds, folders, arrays")
         if self.lists is not None and not {"train", "test"} <= set(self.lists):
             raise ValueError("lists must name at least train and test")
         return self
@@ -144,8 +147,10 @@ class Card(Settings):
     licence: Licence
     terms: str
     """Terms of use beyond the licence, in words."""
-    embedded: Literal["breast_cancer", "smear"] | None = None
+    embedded: Literal["breast_cancer", "smear", "phantom"] | None = None
     """What on this machine makes the files: a data set inside scikit-learn, or a generator."""
+    by_hand: str = ""
+    """For files that no address gives one by one: what to fetch, and how to lay it out in the folder of the set."""
     mirror: RelativePath | None = None
     """Folder in an offline mirror; the name of the card when not given."""
     downloads: tuple[str, ...] = ()
@@ -164,6 +169,7 @@ class Card(Settings):
     arrays: Arrays | None = None
     pictures: Pictures | None = None
     volumes: Volumes | None = None
+    scans: Scans | None = None
     official_split: OfficialSplit | None = None
     pitfalls: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
@@ -188,10 +194,10 @@ class Card(Settings):
         if len(set(given)) != 1 or given[0] not in SOURCES[self.task]:
             needed = " or ".join(f"`{name}`" for name in SOURCES[self.task])
             raise ValueError(f"a {self.task} card needs {needed}, and no other source")
-        if not self.files and self.manifest is None and self.embedded is None:
-            raise ValueError("the card names no files: give files, a manifest, or embedded")
+        if not self.files and self.manifest is None and self.embedded is None and not self.by_hand:
+            raise ValueError("the card names no files: give files, a manifest, embedded, or by_hand")
         bare = [file.path for file in self.files if file.checksum is None]
-        if bare and self.embedded != "smear":
+        if bare and self.embedded not in ("smear", "phantom"):
             raise ValueError(f"file '{bare[0]}' has no sha256")
         if self.table is not None:
             _check_table(self, self.table)
@@ -201,6 +207,9 @@ class Card(Settings):
             _check_labels(self)
         if self.volumes is not None and tuple(self.volumes.numbers) != self.classes:
             raise ValueError(f"volumes.numbers must name the classes in order: {', '.join(self.classes)}")
+        maps = self.scans.label_maps if self.scans is not None else None
+        if maps is not None and tuple(maps.numbers) != self.classes:
+            raise ValueError(f"label_maps.numbers must name the classes in order: {', '.join(self.classes)}")
         return self
 
     def all_files(self) -> tuple[File, ...]:

@@ -89,6 +89,8 @@ def get(
         if state(card, data_folder) == "absent" or not _is_whole(card, data_folder):
             _make_embedded(card, folder)
         return folder
+    if card.by_hand:
+        return _by_hand(card, data_folder)
     files = card.files_of(size)
     for number, file in enumerate(files, start=1):
         source = _get_file(card, file, folder, mirror)
@@ -124,6 +126,28 @@ def verify(card: Card, raw_folder: Path, *, size: int | None = None) -> None:
         found = checksum_file(raw_folder / path, expected)
         if found != expected:
             raise _differs(raw_folder / path, found, expected)
+
+
+def _by_hand(card: Card, data_folder: Path) -> Path:
+    """Return the folder of a set that people lay out themselves; what is there first is recorded, and kept to.
+
+    Raises:
+        DataError: nothing is there: what to fetch is said; or files are gone since they were recorded.
+    """
+    folder = Path(data_folder) / card.name
+    there = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS and path.name[0] != ".")
+    if not there:
+        raise DataError(f"{card.name} is not on this machine: {folder} holds no files.", card.by_hand)
+    found = state(card, data_folder)
+    if found == "incomplete" and (folder / SUMS).is_file():
+        lost = sorted(path for path in _sums(folder) if not (folder / path).is_file())
+        raise DataError(
+            f"{folder / lost[0]} is gone ({len(lost)} such files).",
+            f"Bring it back; if fewer are wanted on purpose, delete {folder / SUMS}.",
+        )
+    if found == "incomplete":
+        _write_sums(folder, {path.relative_to(folder).as_posix(): sha256_file(path) for path in there})
+    return folder
 
 
 def _get_file(card: Card, file: File, folder: Path, mirror: str | None) -> str:

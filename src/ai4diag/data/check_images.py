@@ -87,12 +87,14 @@ def box_findings(
 def double_findings(names: Sequence[str], boxes: pd.DataFrame) -> list[Finding]:
     """Warn of pairs of boxes of one class that overlap by more than `DOUBLE_IOU`: perhaps one cell, boxed twice."""
     doubles = []
+    columns = [name for name in boxes.columns if name.startswith(("min_", "max_"))]
+    half = len(columns) // 2
     for (case, _), group in boxes.groupby(["case", "label"], sort=True):
-        edges = group[["min_0", "min_1", "max_0", "max_1"]].to_numpy(np.float64)
-        low = np.maximum(edges[:, None, :2], edges[None, :, :2])
-        high = np.minimum(edges[:, None, 2:], edges[None, :, 2:])
+        edges = group[columns].to_numpy(np.float64)
+        low = np.maximum(edges[:, None, :half], edges[None, :, :half])
+        high = np.minimum(edges[:, None, half:], edges[None, :, half:])
         both = np.prod(np.maximum(high - low, 0), axis=2)
-        area = np.prod(edges[:, 2:] - edges[:, :2], axis=1)
+        area = np.prod(edges[:, half:] - edges[:, :half], axis=1)
         overlap = both / (area[:, None] + area[None, :] - both)
         doubles += [names[int(str(case))]] * int(np.triu(overlap > DOUBLE_IOU, 1).sum())
     if not doubles:

@@ -42,7 +42,7 @@ def official_parts(
         raise ConfigError(
             f"split.test is official, but the card {card.name} has no official_split.", "Give a fraction, or folds."
         )
-    part_of = _read(card.official_split, card.name, raw)
+    part_of = _read(card.official_split, card.name, raw, card.scans.pattern if card.scans is not None else "(.+)")
     unknown = sorted(set(part_of) - set(case_ids))
     if unknown:
         raise DataError(
@@ -73,18 +73,28 @@ def divide(
     return split, leaks(split, dict(zip(index["case_id"], content, strict=True)), known)
 
 
+def box_strata(index: pd.DataFrame, boxes: pd.DataFrame, classes: int) -> npt.NDArray[np.float64]:
+    """Return boxes of each class, and site, per case: what every part shall have its share of."""
+    counts = np.zeros((len(index), classes))
+    np.add.at(counts, (boxes["case"].to_numpy(), boxes["label"].to_numpy()), 1)
+    sites = pd.get_dummies(index["site"]).to_numpy(np.float64)
+    return np.column_stack([counts, sites])
+
+
 def training_rows(split: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Return the training rows of the fold whose model is kept: FINAL in cross-validation, else the only one."""
     kept = split[(split["contrast"] == 0) & (split["fold"] == split["fold"].min())]
     return np.flatnonzero(kept["part"].to_numpy() == "train")
 
 
-def _read(official: OfficialSplit, name: str, raw: Path) -> dict[str, str]:
-    """Return the part of each case."""
+def _read(official: OfficialSplit, name: str, raw: Path, pattern: str) -> dict[str, str]:
+    """Return the part of each case; `pattern` finds the case in the name of a volume."""
     if official.lists is not None:
         lines = [(case, str(part)) for part, path in official.lists.items() for case in _lines(raw / path)]
     elif official.folds is not None:
         lines = _folds(raw / official.folds.path, official.folds)
+    elif official.folders is not None:
+        lines = [(case, str(part)) for part, names in official.folders.items() for case in _inside(raw, names, pattern)]
     else:
         lines = _table(raw / str(official.table), official)
     parts: dict[str, str] = {}
@@ -104,6 +114,13 @@ def _lines(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}.", "Fetch the data set again.") from None
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _inside(raw: Path, folders: tuple[str, ...], pattern: str) -> list[str]:
+    """Return the cases whose volumes lie in some folders."""
+    from ai4diag.data.scan_cases import volumes_in
+
+    return list(volumes_in([raw / folder for folder in folders], pattern))
 
 
 def _folds(path: Path, folds: OfficialFolds) -> list[tuple[str, str]]:

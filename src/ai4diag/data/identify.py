@@ -83,7 +83,7 @@ def image_index(names: list[str], card: Card, raw: Path) -> tuple[pd.DataFrame, 
     Raises:
         DataError: the card's table of cases lacks a column or a case.
     """
-    images = card.images or card.volumes
+    images = card.images or card.volumes or card.scans
     assert images is not None
     index = pd.DataFrame({"case_id": names})
     where = images.folder

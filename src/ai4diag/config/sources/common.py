@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 
 from ai4diag.config.base import Settings
 
-TAKEN = {"case_id", "patient_id", "site", "truth", "score", "fold", "part", "size_0", "size_1"}
+TAKEN = {"case_id", "patient_id", "site", "truth", "score", "fold", "part", "size_0", "size_1", "size_2"}
 TAKEN |= {"event", "time_days", "survival", "survival_days", "horizons_days", "risk_group"}
 TAKEN |= {"boxes", "labels", "scores", "truth_boxes", "truth_labels", "truth_ignore"}
 """Columns of prepared cases and predictions; no attribute may have their names."""

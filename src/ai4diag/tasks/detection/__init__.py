@@ -1,4 +1,4 @@
-"""Images with boxes around what is to be found: an anchor-free detector, and RetinaNet on MONAI's parts."""
+"""Images and volumes with boxes around what is to be found: an anchor-free detector, and RetinaNet on MONAI's parts."""
 
 from __future__ import annotations
 
@@ -41,9 +41,11 @@ class Detection:
             DataError: the data are missing, damaged, leaking, or not what the card says.
         """
         from ai4diag.data.prepare_images import prepare_images
+        from ai4diag.data.prepare_scans import prepare_scans
 
         check_hooks(self.name, HOOKS, hooks)
-        prepare_images(raw, card, recipe, folder, preprocess=hooks.get("preprocess"))
+        prepare = prepare_scans if card.scans is not None else prepare_images
+        prepare(raw, card, recipe, folder, preprocess=hooks.get("preprocess"))
 
     def truth(self, prepared: Prepared, rows: npt.NDArray[np.int64]) -> pd.DataFrame:
         """Return `truth_boxes` (flattened), `truth_labels` and `truth_ignore`, one line per row, in original pixels."""
