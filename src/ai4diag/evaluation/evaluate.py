@@ -236,7 +236,7 @@ def _notes(
         notes.append(f"{headline.name}: {headline.note}.")
     if point.note:
         notes.append(f"Operating point: {point.note}.")
-    if "score" in test and not test["score"].between(0, 1).all():
+    if "score" in test and "time_days" not in test and not test["score"].between(0, 1).all():
         notes.append("Scores outside 0..1 are ranked, but are no probabilities: calibration is not estimated.")
     folds = sorted(test["fold"].unique())
     if len(folds) > 1:

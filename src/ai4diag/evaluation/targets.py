@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 TARGETS = {
     "binary": ("ai4diag.evaluation.binary_scores", "ai4diag.evaluation.report.binary"),
+    "multiclass": ("ai4diag.evaluation.multiclass_scores", "ai4diag.evaluation.report.multiclass"),
+    "ordinal": ("ai4diag.evaluation.ordinal_scores", "ai4diag.evaluation.report.multiclass"),
+    "multilabel": ("ai4diag.evaluation.multilabel_scores", "ai4diag.evaluation.report.multilabel"),
+    "time_to_event": ("ai4diag.evaluation.survival_scores", "ai4diag.evaluation.report.time_to_event"),
     "boxes": ("ai4diag.evaluation.detection_scores", "ai4diag.evaluation.report.boxes"),
 }
 

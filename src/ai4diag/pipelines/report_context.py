@@ -124,7 +124,9 @@ def _part_lines(prepared: Prepared) -> list[PartLine]:
 def _class_counts(prepared: Prepared) -> np.ndarray:
     """Return `(cases, classes)`: one-hot truth, or boxes per class without those to ignore."""
     counts = np.zeros((len(prepared.index), len(prepared.classes)), np.int64)
-    if "truth" in prepared.index:
+    if prepared.target == "time_to_event":
+        counts[np.arange(len(counts)), prepared.index["event"].to_numpy(np.int64)] = 1
+    elif "truth" in prepared.index:
         counts[np.arange(len(counts)), prepared.index["truth"].to_numpy(np.int64)] = 1
     else:
         boxes = prepared.boxes[~prepared.boxes["ignore"].to_numpy(bool)]
@@ -170,7 +172,10 @@ def _checked(pipeline: Pipeline, prepared: Prepared) -> tuple[str, ...]:
     lines.append(
         "The data were read against the card: files, columns, units, ranges, classes; what was found is listed."
     )
-    lines.append("The decision threshold was fixed beforehand or on validation predictions, never on the test part.")
+    if prepared.target != "time_to_event":
+        lines.append(
+            "The decision threshold was fixed beforehand or on validation predictions, never on the test part."
+        )
     if pipeline.recipe.evaluate.subgroups:
         lines.append(f"Subgroups by {', '.join(pipeline.recipe.evaluate.subgroups)}.")
     return tuple(lines)

@@ -126,6 +126,9 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
 def operating(evaluation: Evaluation) -> Section:
     """Return the operating point: how it was fixed, and who was called what."""
     point = evaluation.operating_point
+    if not point.rule:  # a target that has none
+        table = shown_as(evaluation.target).confusion(evaluation)
+        return Section((shown_as(evaluation.target).YES,), (table,) if table else ())
     if math.isnan(point.value):
         return Section((f"No operating point: {point.note or 'it could not be fixed'}. The rule was: {point.rule}.",))
     sentence = (

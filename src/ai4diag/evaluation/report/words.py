@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from ai4diag.types import Estimate
@@ -26,6 +27,10 @@ NAMES = {
     "map_50_95": ("mAP at IoU 0.5 to 0.95", "mean average precision over ten overlaps"),
     "map_10": ("mAP at IoU 0.1", "mean average precision; a loose box suffices"),
     "froc_cpm": ("FROC score (CPM)", "mean sensitivity at 1/8 to 8 false alarms per image"),
+    "c_index": ("C-index", "Harrell's concordance of risk and time; 0.5 is chance, 1 is perfect"),
+    "c_index_uno": ("C-index (Uno)", "concordance up to the last horizon, corrected for how long cases were followed"),
+    "brier_integrated": ("Integrated Brier score", "mean of the Brier score up to the last horizon; 0 is perfect"),
+    "observed_to_predicted": ("Observed over predicted", "1 is ideal; below 1 the predicted risks are too high"),
 }
 SENTENCES = {
     "auroc": "Of 100 pairs of one {positive} and one {negative} case, the model ranks the {positive} one higher in {v}",
@@ -40,7 +45,23 @@ SENTENCES = {
     "map_50_95": "Averaged over classes, sensitivities and ten demands on overlap, of 100 boxes, {v} are right",
     "map_10": "Averaged over classes and all sensitivities, of 100 boxes that the model draws, {v} are roughly right",
     "froc_cpm": "Of 100 objects, the model finds {v}, averaged over 1/8 to 8 false alarms per image",
+    "c_index": (
+        "Of 100 pairs of cases of which one is known to have {positive} first, the model gives that one the higher "
+        "risk in {v}"
+    ),
+    "c_index_uno": (
+        "Of 100 pairs of cases, had all been followed up to the last horizon, the model gives the higher risk to the "
+        "one that {positive} first in {v}"
+    ),
 }
+AT_SENTENCES = {
+    "auroc": (
+        "Of 100 pairs of a case that {positive} within {span} and one that had not, the model gives the first the "
+        "higher risk in {v}"
+    ),
+    "observed_to_predicted": "For every 100 cases that the model expects to have {positive} within {span}, {v} had",
+}
+"""Sentences of estimates at a horizon."""
 
 
 def name(estimate: str) -> str:
@@ -52,6 +73,9 @@ def name(estimate: str) -> str:
     rate = false_alarms(estimate)
     if rate:
         return f"Sensitivity at {rate}"
+    base, day = horizon(estimate)
+    if day:
+        return f"{name(base)} at {span(day)}"
     if estimate.endswith("_difference"):
         return f"{name(estimate.removesuffix('_difference'))}, difference to all others"
     return NAMES[estimate][0] if estimate in NAMES else estimate.replace("_", " ")
@@ -59,7 +83,31 @@ def name(estimate: str) -> str:
 
 def meaning(estimate: str) -> str:
     """Return what an estimate is, in half a sentence; empty when it is not known."""
-    return "share of objects that are found" if false_alarms(estimate) else NAMES.get(estimate, ("", ""))[1]
+    if false_alarms(estimate):
+        return "share of objects that are found"
+    return NAMES.get(horizon(estimate)[0], ("", ""))[1]
+
+
+def horizon(estimate: str) -> tuple[str, float]:
+    """Return what is estimated and at how many days; 0 days for an estimate without a horizon.
+
+    >>> horizon("auroc_at_1096_days"), horizon("auroc")
+    (('auroc', 1096.0), ('auroc', 0.0))
+    """
+    found = re.fullmatch(r"(\w+)_at_([0-9.]+)_days", estimate)
+    return (found[1], float(found[2])) if found else (estimate, 0.0)
+
+
+def span(days: float) -> str:
+    """Return a time for a reader: years where it is whole years.
+
+    >>> span(365), span(1096), span(90)
+    ('1 year', '3 years', '90 days')
+    """
+    years = round(days / 365.25)
+    if years and abs(days - 365.25 * years) <= 1:
+        return counted(years, "year")
+    return f"{days:g} days"
 
 
 def false_alarms(estimate: str) -> str:
@@ -116,11 +164,13 @@ def sentence(estimate: Estimate, classes: Sequence[str], level: float) -> str:
     if math.isnan(estimate.value):
         return f"{name(estimate.name)} is undefined: {estimate.note or 'there is too little data'}."
     rate = false_alarms(estimate.name)
+    base, day = horizon(estimate.name)
     template = f"Of 100 objects, the model finds {{v}} at {rate}" if rate else SENTENCES.get(estimate.name)
+    template = AT_SENTENCES.get(base) if day else template
     shown = [estimate.value, *(limit for limit in (estimate.low, estimate.high) if not math.isnan(limit))]
     texts = of_hundred(*shown) if template else tuple(map(number, shown))
     template = template or f"{name(estimate.name)} is {{v}}"
-    text = template.format(v=texts[0], positive=classes[-1], negative=classes[0])
+    text = template.format(v=texts[0], positive=classes[-1], negative=classes[0], span=span(day))
     if len(texts) < 3:
         return f"{text}; there is no interval."
     return f"{text} ({level:.0%} interval: {texts[1]} to {texts[2]})."

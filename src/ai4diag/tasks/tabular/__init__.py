@@ -1,4 +1,8 @@
-"""Tabular cases with two classes: logistic regression, multi-layer perceptron, gradient-boosted trees."""
+"""Rows of a table with two classes, or with a time to an event.
+
+Two classes: logistic regression, multi-layer perceptron, gradient-boosted trees. Time to event: proportional hazards,
+linear or with a perceptron as log risk.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from ai4diag.config.tabular import TabularModel, TabularRecipe
+from ai4diag.config.tabular import TIME_TO_EVENT, Cox, CoxMlp, TabularModel, TabularRecipe
 from ai4diag.errors import ConfigError
 from ai4diag.tasks.base import check_hooks
 from ai4diag.tasks.stored import read_model
@@ -28,7 +32,7 @@ HOOKS = ("preprocess",)
 
 
 class Tabular:
-    """Rows of a table with a binary truth."""
+    """Rows of a table with a binary truth, or with a time to event."""
 
     name = "tabular"
 
@@ -47,26 +51,39 @@ class Tabular:
         prepare_table(raw, card, recipe, folder, preprocess=hooks.get("preprocess"))
 
     def truth(self, prepared: Prepared, rows: npt.NDArray[np.int64]) -> pd.DataFrame:
-        """Return `truth`, 1 for the positive class and 0 for the negative, one line per row."""
-        return prepared.index[["truth"]].iloc[rows].reset_index(drop=True)
+        """Return `truth`, 1 for the positive class and 0 for the negative, or `time_days` and `event`, per row."""
+        names = ["time_days", "event"] if prepared.target == "time_to_event" else ["truth"]
+        return prepared.index[names].iloc[rows].reset_index(drop=True)
 
     def learner(self, prepared: Prepared, recipe: Recipe, hooks: dict[str, Callable[..., Any]]) -> Learner:
         """Build the untrained learner that the recipe names, with weights from `recipe.train.seed`.
 
         Raises:
-            ConfigError: the recipe is of another task, or a hook is unknown.
+            ConfigError: the recipe is of another task, its model of another target, or a hook is unknown.
         """
         check_hooks(self.name, HOOKS, hooks)
         if not isinstance(recipe, TabularRecipe):
             raise ConfigError(f"The recipe is of task '{recipe.task}'; expected 'tabular'.")
         features, classes = prepared.facts["features"], prepared.classes
-        if recipe.model.network == "gradient_boosting":
+        model = recipe.model
+        if (model.network in TIME_TO_EVENT) != (prepared.target == "time_to_event"):
+            raise ConfigError(
+                f"model.network: '{model.network}' does not answer for the target {prepared.target} of these cases.",
+                f"{', '.join(TIME_TO_EVENT)} are for a card with table.time; the others are for two classes.",
+            )
+        if isinstance(model, (Cox, CoxMlp)):
+            from ai4diag.tasks.tabular.survival import DeepHazards, LinearHazards
+
+            if isinstance(model, Cox):
+                return LinearHazards(model, features, classes, prepared.facts, recipe.train)
+            return DeepHazards(model, features, classes, prepared.facts, recipe.train.seed)
+        if model.network == "gradient_boosting":
             from ai4diag.tasks.tabular.trees import Trees
 
-            return Trees(recipe.model, recipe.train, features, classes)
+            return Trees(model, recipe.train, features, classes)
         from ai4diag.tasks.tabular.networks import TabularNetwork
 
-        return TabularNetwork(recipe.model, features, classes, recipe.train.seed)
+        return TabularNetwork(model, features, classes, recipe.train.seed)
 
     def load(self, folder: Path) -> Learner:
         """Read what a learner's `save` wrote.
@@ -80,6 +97,10 @@ class Tabular:
             from ai4diag.tasks.tabular.trees import read_trees
 
             return read_trees(model, facts, weights)
+        if isinstance(model, (Cox, CoxMlp)):
+            from ai4diag.tasks.tabular.survival import read_hazards
+
+            return read_hazards(model, facts, weights)
         from ai4diag.tasks.tabular.networks import read_network
 
         return read_network(model, facts, weights)

@@ -1,0 +1,178 @@
+"""What the report shows of a time to event."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ai4diag.evaluation.report import words
+from ai4diag.evaluation.report.charts import REFERENCE, Chart, Table, curve_table
+from ai4diag.evaluation.report.context import ReportContext
+from ai4diag.evaluation.report.parts import Section, plain
+from ai4diag.evaluation.report.svg import ACCENT, DASHES, GREY, INK, drawing, inline_svg
+
+if TYPE_CHECKING:
+    from ai4diag.evaluation.evaluate import Evaluation
+
+TRUTH = "Observation ended"
+"""What the classes of a case are called."""
+COUNTED = "{name}"
+"""Heading of the number of cases of a class."""
+YES = (
+    "There is no operating point: the answer is a risk and a curve, not yes or no. The table compares the risk groups: "
+    "thirds of the risks of the training part, or of these cases where the predictions name none."
+)
+"""What the operating point means."""
+ERRORS = 10
+"""Worst cases that are shown in a table."""
+COLOURS = (GREY, ACCENT, INK)
+NAMES = {1: "low", 2: "middle", 3: "high"}
+DAYS_PER_YEAR = 365.25
+
+
+def curves(evaluation: Evaluation) -> list[Chart]:
+    """Return the plots of the curves that are defined."""
+    known = evaluation.curves
+    found = [_kaplan_meier(known, evaluation.classes[-1])]
+    if known["horizons"]:
+        found += _calibration(known, evaluation.classes[-1])
+        found += _brier(known["brier"])
+    return found
+
+
+def confusion(evaluation: Evaluation) -> Table | None:
+    """Return the risk groups: cases, events, observed and predicted share with the event at each horizon."""
+    known, event = evaluation.curves, evaluation.classes[-1]
+    at = [words.span(day) for day in known["horizons"]]
+    columns = ("Risk group", "Cases", event.capitalize(), *(f"{event} within {day}: observed, predicted" for day in at))
+    rows = tuple(
+        (
+            _name(group),
+            f"{group['cases']:,}",
+            f"{group['events']:,}",
+            *(
+                f"{_share(observed)}, {_share(predicted)}"
+                for observed, predicted in zip(group["observed"], group["predicted"], strict=True)
+            ),
+        )
+        for group in known["groups"]
+    )
+    return Table("Risk groups; observed by Kaplan-Meier", columns, rows)
+
+
+def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
+    """Return the events that the model thought least likely; None without events."""
+    worst = evaluation.curves["worst"][:ERRORS]
+    if not worst:
+        return None
+    sentence = f"Cases that {evaluation.classes[-1]} although the model thought it least likely by then."
+    names = [name for name in worst[0] if name not in ("case_id", "fold")]
+    names = ["case_id", *(n for n in names if any(str(line[n]) != str(line["case_id"]) for line in worst))]
+    titles = {"case_id": "Case", "time_days": "Event after (days)", "survival": "Predicted to be without it by then"}
+    columns = tuple(titles.get(name, name.replace("_id", "").replace("_", " ").capitalize()) for name in names)
+    rows = tuple(
+        tuple(words.number(line[n]) if n in ("score", "survival") else plain(line[n]) for n in names) for line in worst
+    )
+    numeric = {i for i, name in enumerate(names) if all(isinstance(line[name], (int, float)) for line in worst)}
+    return Section((sentence,), (Table("Least expected first", columns, rows, frozenset(range(len(names))) - numeric),))
+
+
+def _name(group: Mapping[str, Any]) -> str:
+    return f"{NAMES.get(group['group'], str(group['group']))} risk"
+
+
+def _share(survival: float) -> str:
+    return "unknown" if math.isnan(survival) else f"{100 * (1 - survival):.0f} %"
+
+
+def _kaplan_meier(known: Mapping[str, Any], event: str) -> Chart:
+    """Return the Kaplan-Meier curves of the risk groups, with their 95 % bands and the numbers at risk."""
+    groups, ticks = known["groups"], known["ticks"]
+    with drawing(9.4, 3.9) as (figure, axes):
+        for position, group in enumerate(groups):
+            line: Any = {"color": COLOURS[position % 3], "where": "post"}
+            days = np.asarray(group["days"]) / DAYS_PER_YEAR
+            axes.fill_between(
+                days, group["low"], group["high"], step="post", color=line["color"], alpha=0.13, linewidth=0
+            )
+            axes.step(days, group["survival"], linestyle=DASHES[position % len(DASHES)], label=_name(group), **line)
+        last = ticks[-1] / DAYS_PER_YEAR
+        axes.set(xlim=(0, last), ylim=(0, 1.02), xlabel="years", ylabel=f"share that has not {event}")
+        _legend(axes)
+        test = known["log_rank"]
+        said = "The groups could not be compared."
+        if not math.isnan(test["p"]):
+            p = "below 0.001" if test["p"] < 0.001 else f"{test['p']:.3f}"
+            said = f"Log-rank test that all groups are alike: chi square {test['chi_square']:.1f}, p {p}."
+        reading = (
+            "The further apart the lines, the better the model tells who is at risk; bands are 95 % intervals at each "
+            f"time. {said}"
+        )
+        svg = inline_svg(figure, "km", "Survival by risk group", f"Kaplan-Meier curves. {reading}")
+    columns = ("At risk", *(f"{day / DAYS_PER_YEAR:.1f} years" for day in ticks))
+    rows = tuple((_name(group), *(f"{n:,}" for n in group["at_risk"])) for group in groups)
+    return Chart("km", "Survival by risk group", svg, reading, Table("Numbers at risk", columns, rows))
+
+
+def _calibration(known: Mapping[str, Any], event: str) -> list[Chart]:
+    """Return observed against predicted share with the event, by risk group and horizon; empty when none is known."""
+    points = [
+        (words.span(day), _name(group), *(1 - group[key][i] for key in ("predicted", "observed", "high_at", "low_at")))
+        for i, day in enumerate(known["horizons"])
+        for group in known["groups"]
+    ]
+    points = [point for point in points if not any(math.isnan(value) for value in point[2:4])]
+    if not points:
+        return []
+    with drawing() as (figure, axes):
+        top = 1.08 * max(max(v for v in point[2:] if not math.isnan(v)) for point in points)
+        axes.plot([0, top], [0, top], label="ideal", **REFERENCE)
+        for position, day in enumerate(dict.fromkeys(point[0] for point in points)):
+            own = [point for point in points if point[0] == day]
+            style: Any = {"color": COLOURS[position % 3], "marker": "osD"[position % 3], "markersize": 5}
+            x, y = ([point[i] for point in own] for i in (2, 3))
+            axes.plot(x, y, linestyle="none", label=day, **style)
+            for _, _, predicted, _, low, high in own:
+                if not math.isnan(low):
+                    axes.plot([predicted] * 2, [low, high], color=style["color"], linewidth=0.9)
+        axes.set(xlim=(0, top), ylim=(0, top), xlabel="mean predicted", ylabel="observed (Kaplan-Meier)")
+        _legend(axes)
+        reading = (
+            f"Share that {event}, by risk group and time. On the dashed line the predicted share is what was seen; "
+            "below it the predicted risks are too high. Bars: 95 % intervals."
+        )
+        svg = inline_svg(figure, "calibration", "Predicted and observed", reading)
+    rows = tuple((day, name, *(words.number(value) for value in values)) for day, name, *values in points)
+    columns = ("Within", "Group", "Predicted", "Observed", "From", "To")
+    table = Table(f"Share that {event}", columns, rows, frozenset({0, 1}))
+    return [Chart("calibration", "Predicted and observed", svg, reading, table)]
+
+
+def _brier(known: Mapping[str, Sequence[float]]) -> list[Chart]:
+    """Return the Brier score over time of the model and of no model; empty where it is not defined."""
+    days, model, nobody = (np.asarray(known[key]) for key in ("days", "model", "nobody"))
+    kept = ~np.isnan(model) & ~np.isnan(nobody)
+    if not kept.any():
+        return []
+    days, model, nobody = days[kept], model[kept], nobody[kept]
+    with drawing() as (figure, axes):
+        years = days / DAYS_PER_YEAR
+        axes.plot(years, nobody, label="no model", color=GREY, linestyle=DASHES[1])
+        axes.plot(years, model, label="model", color=ACCENT)
+        axes.set(xlim=(0, years[-1]), ylim=(0, None), xlabel="years", ylabel="Brier score")
+        _legend(axes)
+        gain = 1 - np.trapezoid(model, days) / np.trapezoid(nobody, days) if len(days) > 1 else math.nan
+        reading = (
+            "Mean squared error of the predicted survival, the lower the better. No model: everybody is given the "
+            f"Kaplan-Meier curve of the same cases. Over the whole time the model's error is {100 * gain:.0f} % lower."
+        )
+        svg = inline_svg(figure, "brier", "Error over time", reading)
+    table = curve_table("Brier score", ("Day", "Model", "No model"), days, model, nobody)
+    return [Chart("brier", "Error over time", svg, reading, table)]
+
+
+def _legend(axes: Any) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2, columnspacing=1.2, borderpad=0)
