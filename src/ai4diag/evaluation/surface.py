@@ -136,11 +136,15 @@ def _mask(values: npt.ArrayLike, what: str) -> Mask:
 
 def _box(first: Mask, second: Mask) -> tuple[slice, ...]:
     """Return the smallest box around both masks; an empty one when both are empty."""
-    union = first | second
-    front = np.logical_or.reduce(union, axis=0)  # the fastest direction first: the others then look at one plane
-    shown = [np.logical_or.reduce(union.reshape(len(union), -1), axis=1)]
-    shown += [front] if front.ndim == 1 else [np.logical_or.reduce(front, axis=axis) for axis in (1, 0)]
+    front = _any(first, 0) | _any(second, 0)  # the fastest direction first: the others then look at one plane
+    shown = [_any(first.reshape(len(first), -1), 1) | _any(second.reshape(len(second), -1), 1)]
+    shown += [front] if front.ndim == 1 else [_any(front, 1), _any(front, 0)]
     return tuple(_ends(line) for line in shown)
+
+
+def _any(mask: Mask, axis: int) -> Mask:
+    found: Mask = np.logical_or.reduce(mask, axis=axis)
+    return found
 
 
 def _ends(line: Mask) -> slice:

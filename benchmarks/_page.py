@@ -1,0 +1,117 @@
+"""Stored measurements, and the page that is made from them: `python -m benchmarks._page` writes docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ai4diag.files import write_bytes
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Made from `benchmarks/results.json` by `python -m benchmarks._page`. Measured by `python -m benchmarks all --store`,
+one topic by `python -m benchmarks NAME`.
+
+Both sides of a row give the same answer, which is checked before anything is timed. They run in one process, in turn,
+on one thread unless the row says otherwise; given are medians of CPU seconds, and in brackets the quartiles of the
+rounds. The ratio is what counts: absolute times drift with the machine. Rows that miss their goal stay.
+"""
+GPU_HEAD = "\n## On a GPU\n\nMeasured by `python -m benchmarks gpu --store` where CUDA is present.\n"
+GPU = "gpu"
+
+
+def store(found: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Keep the rows of these topics with date and machine, leave those of the others, and write the page."""
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    for name, rows in found.items():
+        if rows or name != GPU:
+            known[name] = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "rows": rows}
+    text = json.dumps({name: known[name] for name in sorted(known)}, indent=1) + "\n"
+    write_bytes(RESULTS, text.encode())
+    write_bytes(PAGE, page(known).encode())
+
+
+def machine() -> dict[str, Any]:
+    """Return what the measurements ran on, and how busy it was."""
+    words = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    return {
+        "processor": words[0] if words else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[2], 1),
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
+
+
+def page(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return docs/benchmarks.md."""
+    parts = [HEAD]
+    topics = [(name, results[name]) for name in sorted(results) if name != GPU]
+    parts += [f"\n## {name}\n\n{_measured(topic)}\n\n{_rows(topic['rows'])}" for name, topic in topics]
+    parts.append(GPU_HEAD)
+    found = results.get(GPU)
+    parts.append(f"\n{_measured(found)}\n\n{_gpu_rows(found['rows'])}" if found else "\nNot measured.\n")
+    return "".join(parts)
+
+
+def _measured(topic: Mapping[str, Any]) -> str:
+    where = topic["machine"]
+    known = {name: number for row in topic["rows"] for name, number in row["versions"].items()}
+    return (
+        f"{topic['date']}, {where['processor']}, {where['cores']} cores, {where['system']}, "
+        f"load {where['load']} over the last quarter of an hour; Python {where['python']}, "
+        f"{', '.join(f'{name} {number}' for name, number in sorted(known.items()))}."
+    )
+
+
+def _rows(rows: list[dict[str, Any]]) -> str:
+    lines = ["| what | beside | ours | peer | ratio | goal | |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        sides = [_side(row, side) for side in ("ours", "peer")]
+        verdict = "reached" if row["reached"] else "**missed**"
+        lines.append(
+            f"| {row['name']} | {row['peer']} | {sides[0]} | {sides[1]} | {row['ratio']:.3g} | {row['goal']:.3g} | "
+            f"{verdict} |"
+        )
+    notes = [f"- {row['name']}, beside {row['peer']}: {row['note']}\n" for row in rows if row.get("note")]
+    return "\n".join(lines) + "\n" + ("\n" + "".join(notes) if notes else "")
+
+
+def _side(row: Mapping[str, Any], side: str) -> str:
+    if row.get(f"{side}_rounds", 1) == 1:
+        return _time(row[f"{side}_s"])
+    low, high = row[f"{side}_quartiles_s"]
+    return f"{_time(row[f'{side}_s'])} ({_time(low)} to {_time(high)})"
+
+
+def _time(seconds: float) -> str:
+    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1, 1e3, "ms")):
+        if seconds < limit:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def _gpu_rows(rows: list[dict[str, Any]]) -> str:
+    lines = ["| what | images/s | busy | MONAI images/s | ratio |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {row['name']} | {row['images_per_s']:,.0f} | {row['busy']:.0%} | {row['peer_images_per_s']:,.0f} | "
+        f"{row['ratio']:.2f} |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    write_bytes(PAGE, page(json.loads(RESULTS.read_text(encoding="utf-8"))).encode())
