@@ -29,8 +29,8 @@ class Split(Settings):
 
     @model_validator(mode="after")
     def _contrast_needs_folds(self) -> Split:
-        if self.contrast is not None and self.test != "folds":
-            raise ValueError("contrast needs test: folds")
+        if self.contrast is not None and self.test not in ("folds", "official"):
+            raise ValueError("contrast needs test: folds or official")
         return self
 
 

@@ -6,7 +6,7 @@
     findings.json     what validation noticed
     features.npy      tabular: float64 (cases, features), raw units, NaN where missing
     images.npy        images: uint8 (cases, channels, *spatial), memory-mapped
-    signals.npy       time series: (cases, channels, samples)
+    signals.npy       time series: (cases, channels, samples), float32, physical unit; `scales.npy` belongs to it
     volumes.*         volumes of different sizes, and their masks: see ai4diag.data.volume_store
     boxes.parquet     detection: case (row of the index), label (class number), min_0.., max_0.., ignore
 
@@ -123,6 +123,12 @@ class Prepared:
     def signals(self) -> npt.NDArray[Any]:
         """Packed signals `(cases, channels, samples)`, memory-mapped and read-only."""
         array: npt.NDArray[Any] = np.load(self.folder / "signals.npy", mmap_mode="r", allow_pickle=False)
+        return array
+
+    @cached_property
+    def scales(self) -> npt.NDArray[np.float32]:
+        """Typical spread of each channel in the record that a case is from `(cases, channels)`, in its unit."""
+        array: npt.NDArray[np.float32] = np.load(self.folder / "scales.npy", allow_pickle=False)
         return array
 
     @cached_property

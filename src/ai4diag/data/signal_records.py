@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -159,11 +160,12 @@ def _attribute(cells: pd.Series, attribute: RecordAttribute, where: str) -> list
     bad = np.flatnonzero(np.isnan(numbers) & (texts != "").to_numpy())
     if len(bad):
         raise DataError(
-            f"{where}, line {bad[0] + 2}, column '{attribute.column}': found {texts.iloc[bad[0]]!r}; expected a number.",
+            f"{where}, line {bad[0] + 2}, column '{attribute.column}': found {texts.iloc[bad[0]]!r}; expected a "
+            "number.",
             "Correct the cell.",
         )
     limits = [f"{limit:g}" for limit in attribute.bands]
-    names = [f"under {limits[0]}", *(f"{low} to under {high}" for low, high in zip(limits, limits[1:], strict=False))]
+    names = [f"under {limits[0]}", *(f"{low} to under {high}" for low, high in pairwise(limits))]
     names.append(f"{limits[-1]} and over")
     bands = np.searchsorted(np.asarray(attribute.bands), numbers, side="right")
     return [None if np.isnan(number) else names[band] for number, band in zip(numbers, bands, strict=True)]

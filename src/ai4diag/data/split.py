@@ -49,8 +49,13 @@ def make_split(
     if settings.test == "official":
         if official is None:
             raise ConfigError("split.test is official, but the card has no official_split.", "Give a fraction.")
-        parts = _official(official, groups, strata, settings)
-        return _lines(index, parts, fold=0)
+        lines = _lines(index, _official(official, groups, strata, settings), fold=0)
+        if settings.contrast is None:
+            return lines
+        share = float((official == "test").mean())  # as much to learn from, and to test on
+        shares = {"test": share, **_rest(1 - share, settings)}
+        wrong = _deal(_units(index, settings.contrast), strata, shares, settings.seed)
+        return pd.concat([lines, _lines(index, wrong, fold=0, contrast=True)], ignore_index=True)
     if settings.test != "folds":
         parts = _deal(groups, strata, {"test": settings.test, **_rest(1 - settings.test, settings)}, settings.seed)
         return _lines(index, parts, fold=0)

@@ -27,9 +27,9 @@ from ai4diag.types import PARTS
 
 BLOCKS = ("task", "data", "model", "train", "evaluate")
 README_SECTIONS = ("## Intended use", "## Trained on", "## Limits")
-FEW = {"tabular": 128, "detection": 8}
+FEW = {"tabular": 128, "detection": 8, "classification": 96, "timeseries": 256}
 """Training cases of the trial run."""
-EPOCHS = {"tabular": 5, "detection": 6}
+EPOCHS = {"tabular": 5, "detection": 6, "classification": 4, "timeseries": 4}
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,36 @@ train:
   learning_rate: 0.002
   augment: [flip, intensity]
   seed: 7""",
+    "classification": """\
+model:
+  network: small_resnet          # or resnet, densenet, efficientnet
+  balanced: true
+  untouched: 0.25
+train:
+  epochs: 30
+  batch_size: 128
+  learning_rate: 0.003
+  weight_decay: 0.05
+  warmup_epochs: 2
+  ema: 0.99
+  gradient_clip: 5
+  augment: [flip, rotate, scale, shift, intensity]
+  validate_every: 5
+  seed: 7""",
+    "timeseries": """\
+model:
+  network: resnet1d
+train:
+  epochs: 10
+  batch_size: 64
+  learning_rate: 0.002
+  augment: [scale, wander, noise, shift]
+  seed: 7""",
 }
-PRIMARY = {"tabular": "auroc", "detection": "map_50"}
-QUICK = {"tabular": 40, "detection": 5}
+WINDOW = "  window: {around: beat, before_s: 0.3, after_s: 0.5}\n"
+"""What a data set with annotated beats needs in `data`."""
+PRIMARY = {"tabular": "auroc", "detection": "map_50", "classification": "auroc", "timeseries": "auroc"}
+QUICK = {"tabular": 40, "detection": 5, "classification": 3, "timeseries": 2}
 
 README = """\
 # {name}
@@ -99,7 +126,7 @@ def new_pipeline(workspace: Workspace, name: str, task: str, dataset: str) -> Pa
         task=task,
         dataset=dataset,
         test="official" if card.official_split else 0.2,
-        model=MODELS[task],
+        model=(WINDOW if card.signals is not None and card.signals.symbols else "") + MODELS[task],
         primary=PRIMARY[task],
         quick=QUICK[task],
     )
