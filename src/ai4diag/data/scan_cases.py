@@ -32,7 +32,7 @@ class ScanCase:
 
 @dataclass(frozen=True)
 class ScanBoxes:
-    """Boxes of one volume `(n, 6)` as `ai4diag.data.scan_boxes` has them, class numbers `(n,)`, which to ignore `(n,)`."""
+    """Boxes of one volume `(n, 6)`, as `ai4diag.data.scan_boxes` has them, class numbers and which to ignore `(n,)`."""
 
     boxes: Floats
     labels: npt.NDArray[np.int64]
@@ -165,12 +165,10 @@ def _read_table(raw: Path, source: Spheres | VoxelBoxes, classes: tuple[str, ...
         return _lines(raw / source.path, source, [*source.low, *source.high], classes)
     columns = [*source.centre, source.diameter_mm]
     table = _lines(raw / source.path, source, columns, classes)
-    bad = table["number_3"] <= 0
-    if bad.any():
-        raise DataError(
-            f"{raw / source.path}, line {int(np.flatnonzero(bad)[0]) + 2}: found diameter {table['number_3'][bad].iloc[0]:g} mm, "
-            "expected one above 0."
-        )
+    bad = np.flatnonzero(table["number_3"] <= 0)
+    if len(bad):
+        found = f"{raw / source.path}, line {bad[0] + 2}: found diameter {table['number_3'][bad[0]]:g} mm"
+        raise DataError(f"{found}, expected one above 0.", "Correct the table.")
     if source.ignored is not None:
         others = _lines(raw / source.ignored, source.model_copy(update={"label": None}), columns, classes[:1])
         others["number_3"] = others["number_3"].where(others["number_3"] > 0, source.unknown_diameter_mm)

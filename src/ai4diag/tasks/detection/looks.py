@@ -142,7 +142,7 @@ class Looker:
     def _seen(self, piece: npt.NDArray[np.uint8], look: View, size: tuple[int, ...]) -> Tensor:
         """Return what the network sees of a piece in one view, `(1, channels, *size)`."""
         mirrored, exchanged = look
-        held = torch.from_numpy(np.ascontiguousarray(piece)).to(self._device)[None]
+        held = torch.from_numpy(np.array(piece)).to(self._device)[None]
         normal = self._normalise(held.flip([2 + axis for axis in mirrored]).float())
         normal = normal.transpose(-1, -2) if exchanged else normal
         return F.pad(normal, _after(normal.shape[2:], size))

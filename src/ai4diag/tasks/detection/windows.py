@@ -103,7 +103,7 @@ def _window(volume: npt.NDArray[Any], matrix: Tensor, offset: Tensor, window: tu
     low = np.clip(np.floor(middle - reach) - 1, 0, sides - 1).astype(int)
     high = np.clip(np.ceil(middle + reach) + 1, low + 1, sides).astype(int)
     piece = volume[:, *(slice(first, last) for first, last in zip(low, high, strict=True))]
-    held = torch.from_numpy(np.ascontiguousarray(piece)).to(fill.device)[None]
+    held = torch.from_numpy(np.array(piece)).to(fill.device)[None]
     shift = torch.from_numpy((sides - low - high) / 2).float().to(fill.device)
     matrix, offset = matrix[None].to(fill.device), offset[None].to(fill.device)
     return resample(held, matrix, offset, window, fill, shift)
