@@ -29,13 +29,13 @@ class _Classifier(Settings):
     """Let every class weigh the same in the loss, however rare; scores are then those of equally common classes."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of certainty that is taken from each truth and spread over all classes."""
-    mixing: float = Field(default=0.0, ge=0)
-    """Pairs of training images are mixed, with a share drawn from a beta distribution with this parameter; 0: never."""
+    untouched: float = Field(default=0.0, ge=0, le=1)
+    """Share of the training images of a batch that are left as they are, so that plain images stay familiar."""
     members: int = Field(default=1, ge=1)
     """So many networks with different initial weights are trained side by side, and their scores are averaged."""
-    views: Literal["one", "flips", "shifts"] = "one"
-    """Predict on the image alone; on it and its mirror image along the last axis; or on it and copies shifted by one
-    pixel along each axis, and average the scores."""
+    views: tuple[Literal["flip", "shift"], ...] = ()
+    """Predict on further views of an image and average the scores: `flip` mirrors its last axis, `shift` moves it by
+    one pixel to either side along each axis."""
     weights: str | None = None
     """File of initial weights (safetensors), relative to where the command runs; layers that do not fit are left."""
 

@@ -6,8 +6,7 @@ Every image is decoded once, resampled, and written to a memory map; never more 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ai4diag.data.check_table import duplicate_findings
 from ai4diag.data.divide import divide, official_parts, training_rows
 from ai4diag.data.identify import image_index
 from ai4diag.data.image_cases import ImageCase, box_table, packed_size, read_image_cases
+from ai4diag.data.packing import channel_moments, memory_map
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import ReadError, stop_on_errors
 from ai4diag.data.similar import BITS, alike, alike_findings, fingerprint
@@ -63,7 +63,7 @@ def prepare_images(
     findings += noticed + double_findings([case.name for case in cases], boxes)
     shape = len(cases), len(card.images.channels), *packed_size(cases, recipe.data.image_size)
     folder.mkdir(parents=True, exist_ok=True)
-    with _memory_map(folder, shape) as packed:
+    with memory_map(folder, shape) as packed:
         content, noticed = _pack(cases, packed, index["patient_id"].tolist(), preprocess)
         findings += noticed
         split, noticed = divide(index, _strata(index, boxes, len(card.classes)), content, card, recipe, parts)
@@ -87,16 +87,6 @@ def prepare_images(
             arrays={"images": packed},
             tables={"boxes": boxes},
         )
-
-
-@contextmanager
-def _memory_map(folder: Path, shape: tuple[int, ...]) -> Iterator[npt.NDArray[np.uint8]]:
-    """Give a uint8 array on disk that is removed at the end, however it ends."""
-    path = folder / ".images.packing.npy"
-    try:
-        yield np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _pack(
@@ -140,13 +130,7 @@ def _statistics(
     packed: npt.NDArray[np.uint8], boxes: pd.DataFrame, rows: npt.NDArray[np.int64], card: Card
 ) -> dict[str, Any]:
     """Describe the training part: mean and standard deviation per channel (0..255), boxes, median size in pixels."""
-    total, squares = np.zeros(packed.shape[1]), np.zeros(packed.shape[1])
-    for row in rows:
-        image = packed[row].reshape(packed.shape[1], -1).astype(np.float64)
-        total += image.sum(axis=1)
-        squares += (image**2).sum(axis=1)
-    pixels = len(rows) * packed.shape[2] * packed.shape[3]
-    mean = total / pixels
+    mean, spread = channel_moments(packed, rows)
     train = boxes[boxes["case"].isin(rows)]
     counts: dict[str, int] = {}
     median: dict[str, list[float]] = {}
@@ -159,7 +143,7 @@ def _statistics(
         "part": "train",
         "cases": len(rows),
         "mean": mean.tolist(),
-        "std": np.sqrt(np.maximum(squares / pixels - mean**2, 0)).tolist(),
+        "std": spread.tolist(),
         "boxes": counts,
         "median_box_px": median,
     }

@@ -11,6 +11,7 @@ TASKS = {
     "tabular": "ai4diag.tasks.tabular:Tabular",
     "detection": "ai4diag.tasks.detection:Detection",
     "timeseries": "ai4diag.tasks.timeseries:Timeseries",
+    "classification": "ai4diag.tasks.classification:Classification",
 }
 
 
