@@ -166,6 +166,10 @@ def move_boxes(boxes: Tensor, parameters: Parameters) -> Tensor:
     Without elastic displacement they are exact for boxes, and larger than what stands in them needs after a rotation
     that is no quarter turn. With it, they hold the moved corners and middles of the faces.
     """
+    if not parameters.bend.numel() or not parameters.bend.any():
+        matrix, offset = parameters.matrix.to(boxes.device), parameters.offset.to(boxes.device)
+        with torch.autocast(boxes.device.type, enabled=False):
+            return map_boxes(boxes, matrix, offset, parameters.size, parameters.window)
     dimensions = boxes.shape[-1] // 2
     batch, count = boxes.shape[:2]
     low, high = boxes[..., :dimensions], boxes[..., dimensions:]
@@ -174,3 +178,13 @@ def move_boxes(boxes: Tensor, parameters: Parameters) -> Tensor:
     places = low[:, :, None] + (high - low)[:, :, None] * shares
     moved = move_points(places.reshape(batch, -1, dimensions), parameters).reshape(batch, count, -1, dimensions)
     return torch.cat([moved.amin(2), moved.amax(2)], -1)
+
+
+def map_boxes(boxes: Tensor, matrix: Tensor, offset: Tensor, size: Sequence[int], window: Sequence[int]) -> Tensor:
+    """Return the smallest boxes around boxes that an affine map moves; see `Parameters` for the map."""
+    dimensions, device = boxes.shape[-1] // 2, boxes.device
+    middle, frame = (torch.tensor(list(sides), dtype=torch.float32, device=device) / 2 for sides in (size, window))
+    low, high = boxes[..., :dimensions], boxes[..., dimensions:]
+    centres = ((high + low) / 2 - middle) @ matrix.transpose(1, 2) + offset[:, None] + frame
+    halves = (high - low) / 2 @ matrix.abs().transpose(1, 2)
+    return torch.cat([centres - halves, centres + halves], -1)

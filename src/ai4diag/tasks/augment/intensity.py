@@ -122,9 +122,11 @@ def shade(images: Tensor, parameters: Parameters) -> Tensor:
 
 def add_noise(images: Tensor, parameters: Parameters, width: Tensor) -> Tensor:
     """Add normal noise to the images, in place, from a generator of its own for each image, on their device."""
-    for row in torch.nonzero(parameters.noise > 0)[:, 0].tolist():
-        source = torch.Generator(images.device).manual_seed(int(parameters.seed[row]))
-        noise = torch.randn(images.shape[1:], generator=source, device=images.device)
-        scale = float(parameters.noise[row]) * width[row]
-        images[row].addcmul_(noise, scale.reshape(-1, *[1] * (images.ndim - 2)))
-    return images
+    rows = torch.nonzero(parameters.noise > 0)[:, 0]
+    if not len(rows):
+        return images
+    noise, source = torch.zeros_like(images), torch.Generator(images.device)
+    for row, seed in zip(rows.tolist(), parameters.seed[rows].tolist(), strict=True):
+        noise[row].normal_(generator=source.manual_seed(seed))
+    scale = parameters.noise.to(images.device)[:, None] * width
+    return images.addcmul_(noise, scale.reshape(*images.shape[:2], *[1] * (images.ndim - 2)))

@@ -1,7 +1,7 @@
 """What happens to a batch, drawn before anything is done.
 
-A batch takes exactly one number from the generator of the training; all others come from a generator of its own that
-starts there. So the order of cases is the same whatever is switched on, and switching one change on leaves what is
+A batch takes exactly one number from the generator of the training; all others come from generators of its own that
+start there. So the order of cases is the same whatever is switched on, and switching one change on leaves what is
 drawn for the others as it is.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ai4diag.tasks.augment.changes import Plan
+from ai4diag.tasks.augment.changes import KINDS, Plan
 from ai4diag.tasks.augment.geometry import quarter_turns, rotations, whole_pixels
 
 KNOTS = 5
@@ -43,7 +43,7 @@ class Parameters:
         contrast, brightness, noise: `(batch,)`: factor, shares of full scale added, standard deviation.
         blur: `(batch,)` standard deviation in mm.
         resolution: `(batch,)` length of the coarser pixels in pixels, 1 for none.
-        bias: `(batch, *knots)` control points of the logarithm of a field.
+        bias: `(batch, *knots)` control points of the logarithm of a field; no knots: none.
         seed: int64 `(batch,)` of the noise.
     """
 
@@ -91,70 +91,95 @@ def draw(
 
     Without rotation, zoom, stretch and elastic displacement, shifts are whole pixels, so that nothing is blurred.
     """
-    dimensions, dice = len(size), _Dice(changes, batch, generator)
-    spacing = tuple(map(float, spacing_mm or (1.0,) * dimensions))
-    seed = torch.randint(2**62, (batch,), generator=dice.source)
+    dimensions, spacing = len(size), tuple(map(float, spacing_mm or (1.0,) * len(size)))
+    dice = _Dice(changes, batch, channels, dimensions, generator)
     matrix = _matrix(dice, dimensions, spacing)
-    side, reach = torch.tensor(window, dtype=torch.float32), matrix.abs() @ torch.tensor(size, dtype=torch.float32)
-    offset = dice.within("shift", dimensions) * side + dice.within("crop", dimensions) * (reach - side).abs() / 2
+    offset = torch.zeros(batch, dimensions)
+    if "shift" in changes or "crop" in changes:
+        side, length = torch.tensor(window, dtype=torch.float32), torch.tensor(size, dtype=torch.float32)
+        room = (matrix.abs() @ length - side).abs() / 2
+        offset = dice.within("shift", dimensions) * side + dice.within("crop", dimensions) * room
     if not changes.resamples:
         offset = whole_pixels(offset, matrix, size, window)
+    bias = dice.field("bias", *[BIAS_KNOTS + 3] * dimensions)
     return Parameters(
         size=tuple(size),
         window=tuple(window),
         spacing_mm=spacing,
         matrix=matrix,
         offset=offset,
-        gamma=torch.exp(dice.within("gamma", 1)).repeat(1, channels),
+        gamma=torch.exp(dice.within("gamma")).repeat(1, channels),
         gain=torch.exp(dice.within("gain", channels)),
-        contrast=torch.exp(dice.within("contrast", 1)[:, 0]),
-        brightness=dice.within("brightness", 1)[:, 0],
-        blur=dice.within("blur", 1)[:, 0].abs(),
-        resolution=1 + dice.share("resolution", 1)[:, 0].abs() * (float(dice.amount("resolution")) - 1),
-        noise=dice.within("noise", 1)[:, 0].abs(),
-        bias=dice.within("bias", *[BIAS_KNOTS + 3] * dimensions),
+        contrast=torch.exp(dice.within("contrast")[:, 0]),
+        brightness=dice.within("brightness")[:, 0],
+        blur=dice.within("blur")[:, 0].abs(),
+        resolution=1 + dice.share("resolution")[:, 0].abs() * (changes.amounts.get("resolution", (1.0,))[0] - 1),
+        noise=dice.within("noise")[:, 0].abs(),
+        bias=bias * changes.amounts["bias"][0] if "bias" in changes else bias,
         bend=_bend(dice, tuple(window), spacing),
-        seed=seed,
+        seed=dice.seed,
     )
 
 
 class _Dice:
-    """The numbers of one batch, kind by kind."""
+    """The numbers of one batch: a row for each image, of which every kind always takes the same columns."""
 
-    def __init__(self, changes: Plan, batch: int, generator: torch.Generator) -> None:
+    def __init__(self, changes: Plan, batch: int, channels: int, dimensions: int, generator: torch.Generator) -> None:
         self.changes, self.batch = changes, batch
         self.source = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        self.seed = torch.randint(2**62, (batch,), generator=self.source)
+        self.table = torch.rand(batch, len(KINDS) * (1 + max(dimensions, channels)), generator=self.source)
+        self.fields = int(torch.randint(2**62, (), generator=self.source))
+        self.width = 1 + max(dimensions, channels)
+
+    def numbers(self, name: str, count: int) -> tuple[Tensor, Tensor]:
+        """Return `(batch, count)` between 0 and 1, and bool `(batch, 1)`: which images are changed."""
+        start = list(KINDS).index(name) * self.width
+        block = self.table[:, start : start + 1 + count]
+        return block[:, 1:], block[:, :1] < self.changes.chances[name]
 
     def amount(self, name: str) -> Tensor:
-        """Return the amount `(1,)`, or `(D,)` where it differs between axes; 1 where the kind is off."""
-        return torch.tensor(self.changes.amounts.get(name, (1.0,)))
+        """Return the amount `(1,)`, or `(D,)` where it differs between axes."""
+        return torch.tensor(self.changes.amounts[name])
 
-    def happens(self, name: str) -> Tensor:
-        """Return bool `(batch,)`: which images are changed."""
-        return torch.rand(self.batch, generator=self.source) < self.changes.chances.get(name, 0.0)
+    def share(self, name: str, count: int = 1) -> Tensor:
+        """Return `(batch, count)` between -1 and 1; 0 for images that are not changed."""
+        if name not in self.changes:
+            return torch.zeros(self.batch, count)
+        numbers, happens = self.numbers(name, count)
+        return (numbers * 2 - 1) * happens
 
-    def share(self, name: str, *shape: int) -> Tensor:
-        """Return `(batch, *shape)` between -1 and 1; 0 for images that are not changed."""
-        happens = self.happens(name).reshape(-1, *[1] * len(shape))
-        return (torch.rand(self.batch, *shape, generator=self.source) * 2 - 1) * happens
+    def within(self, name: str, count: int = 1) -> Tensor:
+        """Return `(batch, count)` between minus and plus the amount."""
+        share = self.share(name, count)
+        return share * self.amount(name) if name in self.changes else share
 
-    def within(self, name: str, *shape: int) -> Tensor:
-        """Return `(batch, *shape)` between minus and plus the amount."""
-        return self.share(name, *shape) * self.amount(name)
+    def field(self, name: str, *shape: int) -> Tensor:
+        """Return control points `(batch, *shape)` between -1 and 1; 0 for images that are not changed."""
+        if name not in self.changes:
+            return torch.zeros(self.batch, *[0] * len(shape))
+        source = torch.Generator().manual_seed((self.fields + list(KINDS).index(name)) % 2**62)
+        happens = self.numbers(name, 0)[1].reshape(-1, *[1] * len(shape))
+        return (torch.rand(self.batch, *shape, generator=source) * 2 - 1) * happens
 
 
 def _matrix(dice: _Dice, dimensions: int, spacing: tuple[float, ...]) -> Tensor:
     """Return flip, zoom and stretch, then rotation in millimetres, as `(batch, D, D)` in pixels."""
-    chosen = torch.rand(dice.batch, dimensions, generator=dice.source) < dice.amount("flip")
-    signs = 1 - 2 * (chosen & dice.happens("flip")[:, None]).float()
-    choice = torch.rand(dice.batch, generator=dice.source) * (dice.amount("turn") + 1)
-    turns = choice.long() * dice.happens("turn")
-    radians = dice.within("rotate", 1 if dimensions == 2 else 3) * (math.pi / 180)
-    zoom = torch.exp(dice.share("zoom", 1) * torch.log(dice.amount("zoom")))
-    stretch = torch.exp(dice.within("stretch", dimensions))
+    scale, turn = torch.ones(dice.batch, dimensions), torch.eye(dimensions).repeat(dice.batch, 1, 1)
+    if "flip" in dice.changes:
+        numbers, happens = dice.numbers("flip", dimensions)
+        scale = 1 - 2 * ((numbers < dice.amount("flip")) & happens).float()
+    if "zoom" in dice.changes:
+        scale = scale * torch.exp(dice.share("zoom") * torch.log(dice.amount("zoom")))
+    if "stretch" in dice.changes:
+        scale = scale * torch.exp(dice.within("stretch", dimensions))
+    if "turn" in dice.changes:
+        numbers, happens = dice.numbers("turn", 1)
+        turn = quarter_turns(((numbers * (dice.amount("turn") + 1)).long() * happens)[:, 0], dimensions)
+    if "rotate" in dice.changes:
+        turn = turn @ rotations(dice.within("rotate", 1 if dimensions == 2 else 3) * (math.pi / 180))
     length = torch.tensor(spacing)
-    turn = quarter_turns(turns, dimensions) @ rotations(radians)
-    return turn * (length / length[:, None]) * (signs * zoom * stretch)[:, None, :]
+    return turn * (length / length[:, None]) * scale[:, None, :]
 
 
 def _bend(dice: _Dice, window: tuple[int, ...], spacing: tuple[float, ...]) -> Tensor:
@@ -162,8 +187,8 @@ def _bend(dice: _Dice, window: tuple[int, ...], spacing: tuple[float, ...]) -> T
     if "elastic" not in dice.changes:
         return torch.zeros(dice.batch, len(window), *[0] * len(window))
     sides = [pixels * length for pixels, length in zip(window, spacing, strict=True)]
-    amount = min(float(dice.amount("elastic")), min(sides) / UNFOLDED)
+    amount = min(dice.changes.amounts["elastic"][0], min(sides) / UNFOLDED)
     apart = max(max(sides) / KNOTS, amount * UNFOLDED)
     counts = [max(int(side / apart), 1) for side in sides]
-    places = dice.share("elastic", len(window), *[count + 3 for count in counts]) * amount
+    places = dice.field("elastic", len(window), *[count + 3 for count in counts]) * amount
     return places / torch.tensor(spacing).reshape(-1, *[1] * len(window))
