@@ -126,6 +126,8 @@ def _class_counts(prepared: Prepared) -> np.ndarray:
     counts = np.zeros((len(prepared.index), len(prepared.classes)), np.int64)
     if prepared.target == "time_to_event":
         counts[np.arange(len(counts)), prepared.index["event"].to_numpy(np.int64)] = 1
+    elif prepared.target == "multilabel":
+        counts = prepared.index[[f"truth_{name}" for name in prepared.classes]].to_numpy(np.int64)
     elif "truth" in prepared.index:
         counts[np.arange(len(counts)), prepared.index["truth"].to_numpy(np.int64)] = 1
     else:

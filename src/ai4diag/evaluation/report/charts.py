@@ -224,6 +224,27 @@ def precision_recall_per_class(curves: Sequence[Line]) -> Chart:
     return Chart("pr", "Precision-recall per class", svg, reading, table)
 
 
+def roc_per_class(curves: Sequence[Line], drawn: Sequence[bool]) -> Chart:
+    """Return one ROC curve per class, each against all other cases; `drawn` says which are in the plot."""
+    with drawing() as (figure, axes):
+        axes.plot([0, 1], [0, 1], label="chance", **REFERENCE)
+        shown = [curve for curve, wanted in zip(curves, drawn, strict=True) if wanted]
+        for position, curve in enumerate(shown):
+            _draw(axes, curve, position)
+        _unit_square(axes, "1 - specificity", "sensitivity")
+        axes.legend(loc="lower right")
+        reading = "The further a line keeps to the upper left, the better its class is told from all others."
+        if len(shown) < len(curves):
+            reading += f" Drawn are the {len(shown)} of {len(curves)} classes with the smallest areas."
+        svg = inline_svg(figure, "roc", "ROC curve per class", f"Sensitivity against 1 - specificity. {reading}")
+    rates = (0.01, 0.05, 0.1, 0.2, 0.5)
+    rows = tuple(
+        (curve.name, *(words.number(float(np.interp(rate, curve.x, curve.y))) for rate in rates)) for curve in curves
+    )
+    columns = ("Class", *(f"at specificity {1 - rate:g}" for rate in rates))
+    return Chart("roc", "ROC curve per class", svg, reading, Table("Sensitivity", columns, rows))
+
+
 def forest(overall: Estimate, groups: Sequence[Estimate]) -> Chart:
     """Return the forest plot of the headline estimate in subgroups; masked ones are said, not drawn."""
     names = [words.group(estimate.subgroup) for estimate in groups]

@@ -1,0 +1,58 @@
+"""What reports of several classes share: their ROC curves in one plot, and the table of the worst cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ai4diag.evaluation.report import words
+from ai4diag.evaluation.report.charts import Chart, Line, Table, roc_per_class
+from ai4diag.evaluation.report.parts import Section, defined, plain
+
+if TYPE_CHECKING:
+    from ai4diag.evaluation.evaluate import Evaluation
+
+DRAWN = 6
+"""Most curves in one plot; of more classes those with the smallest area are drawn."""
+ERRORS = 10
+"""Worst cases that are shown in a table."""
+
+
+def roc_charts(evaluation: Evaluation) -> list[Chart]:
+    """Return the ROC curves of the classes, each against all other cases; nothing where none is defined."""
+    known = {name: curve for name, curve in evaluation.curves["roc"].items() if defined(curve["fpr"], curve["tpr"])}
+    if not known:
+        return []
+    area = {name: float(np.trapezoid(curve["tpr"], curve["fpr"])) for name, curve in known.items()}
+    lines = [Line(name, curve["fpr"], curve["tpr"]) for name, curve in known.items()]
+    drawn = {name for name, _ in sorted(area.items(), key=lambda item: item[1])[:DRAWN]}
+    return [roc_per_class(lines, [line.name in drawn for line in lines])]
+
+
+def worst_cases(evaluation: Evaluation, sentence: str, score: str) -> Section | None:
+    """Return the worst cases as a table; None when there are none.
+
+    Args:
+        evaluation: its `curves["worst"]` has truth, called and score of each case beside the columns of predictions.
+        sentence: what the cases are, with `{shown}`.
+        score: heading of the column of scores.
+    """
+    worst: Sequence[Mapping[str, Any]] = (evaluation.curves.get("worst") or [])[:ERRORS]
+    if not worst:
+        return None
+    first = ["case_id", "truth", "called", "score"]
+    names = [name for name in worst[0] if name not in first]
+    names = [name for name in names if len({str(line[name]) for line in worst}) > 1]
+    names = first + [name for name in names if any(str(line[name]) != str(line["case_id"]) for line in worst)]
+    titles = tuple(
+        score if name == "score" else name.replace("_id", "").replace("_", " ").capitalize() for name in names
+    )
+    rows = tuple(
+        tuple(words.number(line[name]) if name == "score" else plain(line[name]) for name in names) for line in worst
+    )
+    numeric = {i for i, name in enumerate(names) if all(isinstance(line[name], (int, float)) for line in worst)}
+    text = frozenset(set(range(len(names))) - numeric)
+    shown = words.counted(len(rows), "case")
+    return Section((sentence.format(shown=shown),), (Table("Largest errors first", titles, rows, text),))
