@@ -47,7 +47,7 @@ SENTENCES = {
     "specificity": "Of 100 {negative} cases, the model clears {v}",
     "ppv": "Of 100 cases that the model calls {positive}, {v} are, if {positive} cases are as frequent as here",
     "npv": "Of 100 cases that the model calls {negative}, {v} are, if {positive} cases are as frequent as here",
-    "auroc_macro": "Averaged over classes, of 100 pairs of a case of the class and one of another, {v} are ranked rightly",
+    "auroc_macro": "Averaged over classes, of 100 pairs of a case of the class and another, {v} are ranked rightly",
     "exact_match": "Of 100 cases, the model answers {v} without any error",
     "map_50": "Averaged over classes and all sensitivities, of 100 boxes that the model draws, {v} are right",
     "map_50_95": "Averaged over classes, sensitivities and ten demands on overlap, of 100 boxes, {v} are right",
