@@ -180,10 +180,17 @@ def move_boxes(boxes: Tensor, parameters: Parameters) -> Tensor:
     return torch.cat([moved.amin(2), moved.amax(2)], -1)
 
 
-def map_boxes(boxes: Tensor, matrix: Tensor, offset: Tensor, size: Sequence[int], window: Sequence[int]) -> Tensor:
-    """Return the smallest boxes around boxes that an affine map moves; see `Parameters` for the map."""
+def map_boxes(
+    boxes: Tensor, matrix: Tensor, offset: Tensor, size: Sequence[int] | Tensor, window: Sequence[int]
+) -> Tensor:
+    """Return the smallest boxes around boxes that an affine map moves; see `Parameters` for the map.
+
+    `size` is that of all images, or of each, `(batch, D)`.
+    """
     dimensions, device = boxes.shape[-1] // 2, boxes.device
-    middle, frame = (torch.tensor(list(sides), dtype=torch.float32, device=device) / 2 for sides in (size, window))
+    sides = size[:, None] if isinstance(size, Tensor) else torch.tensor(list(size))
+    middle = sides.to(device, torch.float32) / 2
+    frame = torch.tensor(window, dtype=torch.float32, device=device) / 2
     low, high = boxes[..., :dimensions], boxes[..., dimensions:]
     centres = ((high + low) / 2 - middle) @ matrix.transpose(1, 2) + offset[:, None] + frame
     halves = (high - low) / 2 @ matrix.abs().transpose(1, 2)

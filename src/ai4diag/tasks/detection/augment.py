@@ -3,6 +3,9 @@
 What happens to a batch is drawn first (`draw`, from a CPU generator, so that every device sees the same choices), and
 done afterwards (`apply`): one affine map and one resampling for all geometry, one expression for all intensities. The
 same parameters always give the same batch, and a batch of one gives what the same image gives in a batch of many.
+
+Turns and moved boxes are those of `tasks.augment`. Lookup, colours and noise are of its own: other roundings or another
+order of draws would train other detectors than those whose figures are published.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ai4diag.errors import ConfigError, did_you_mean
-from ai4diag.tasks.detection.boxes import Truth, centres_of, sizes_of
+from ai4diag.tasks.augment.geometry import map_boxes, quarter_turns
+from ai4diag.tasks.detection.boxes import Truth, sizes_of
 
 KINDS = {
     "flip": "mirror along each axis, each with probability 1/2",
@@ -115,7 +119,7 @@ def draw(
     low, high = (math.log(limit) for limit in ZOOM[size])
     zoom = torch.exp((uniform(size) * (high - low) + high + low) / 2) if size in names else 1 + uniform(size)
     stretch = torch.exp(uniform(size, dimensions) * STRETCH)
-    matrix = _turn(turns, dimensions) * (signs * zoom[:, None] * stretch)[:, None, :]
+    matrix = quarter_turns(turns, dimensions) * (signs * zoom[:, None] * stretch)[:, None, :]
     with torch.autocast("cpu", enabled=False):
         sides = image if isinstance(image, Tensor) else torch.tensor(image, dtype=torch.float32)
         reach = (matrix.abs() @ sides[..., None])[..., 0] / 2 if sides.ndim > 1 else matrix.abs() @ sides / 2
@@ -149,15 +153,6 @@ def apply(images: Tensor, truth: Truth, parameters: Parameters, fill: Tensor) ->
     with torch.autocast(images.device.type, enabled=False):  # bfloat16 cannot tell pixel 257 from 258
         moved = resample(images, matrix, offset, parameters.window, fill)
         return intensities(moved, parameters), move_boxes(truth, images.shape[2:], matrix, offset, parameters.window)
-
-
-def _turn(turns: Tensor, dimensions: int) -> Tensor:
-    """Return rotation matrices `(batch, D, D)` by quarter turns in the plane of the last two axes."""
-    cosine, sine = (torch.tensor(values)[turns] for values in ([1.0, 0, -1, 0], [0.0, 1, 0, -1]))
-    matrix = torch.eye(dimensions).repeat(len(turns), 1, 1)
-    matrix[:, -2, -2], matrix[:, -2, -1] = cosine, -sine
-    matrix[:, -1, -2], matrix[:, -1, -1] = sine, cosine
-    return matrix
 
 
 def resample(
@@ -215,13 +210,8 @@ def move_boxes(
         spatial: size of the images, one for all or one each, `(batch, D)`.
         matrix, offset, window: as `Parameters` has them, on the device of the boxes.
     """
-    device = truth.boxes.device
-    sides = spatial[:, None] if isinstance(spatial, Tensor) else torch.tensor(list(spatial), device=device)
-    middle = sides.to(device, torch.float32) / 2
-    frame = torch.tensor(window, dtype=torch.float32, device=device)
-    centres = (centres_of(truth.boxes) - middle) @ matrix.transpose(1, 2) + offset[:, None] + frame / 2
-    halves = sizes_of(truth.boxes) / 2 @ matrix.abs().transpose(1, 2)
-    whole = torch.cat([centres - halves, centres + halves], -1)
+    frame = torch.tensor(window, dtype=torch.float32, device=truth.boxes.device)
+    whole = map_boxes(truth.boxes, matrix, offset, spatial, window)
     cut = torch.minimum(whole.clamp(min=0), frame.repeat(2))
     sides = sizes_of(cut).clamp(min=0)
     visible = sides.prod(-1) / sizes_of(whole).prod(-1).clamp(min=1e-6)
