@@ -31,8 +31,8 @@ AT_NAMES = ("auroc", "brier", "observed_to_predicted")
 FEW_EVENTS = 10
 WORST = 20
 GROUPS = 3
-TICKS = 7
-"""Times at which the numbers at risk are given."""
+MOST_TICKS = 7
+"""Times at which the numbers at risk are given, at most."""
 
 
 class SurvivalScores:
@@ -113,7 +113,7 @@ class SurvivalScores:
         model thought least likely by then.
         """
         group = self._groups()
-        ticks = np.linspace(0, self._until() if np.isfinite(self._until()) else self._outcomes.time.max(), TICKS)
+        ticks = _ticks(self._until() if np.isfinite(self._until()) else float(self._outcomes.time.max()))
         result: dict[str, Any] = {
             "ticks": ticks.tolist(),
             "groups": [self._group(name, group == name, ticks) for name in np.unique(group)],
@@ -191,6 +191,15 @@ def horizon_name(name: str, day: float) -> str:
     'auroc_at_1096_days'
     """
     return f"{name}_at_{day:g}_days"
+
+
+def _ticks(until_days: float) -> Floats:
+    """Return the times at which the numbers at risk are given: whole years from two years on."""
+    years = until_days / 365.25
+    if years < 2:
+        return np.linspace(0, until_days, MOST_TICKS)
+    every = np.ceil(round(years, 2) / (MOST_TICKS - 1))
+    return np.minimum(np.arange(0, round(years, 2) + 0.01, every) * 365.25, until_days)
 
 
 def check(table: pd.DataFrame, classes: Sequence[str], where: str) -> None:

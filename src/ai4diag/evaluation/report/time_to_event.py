@@ -91,7 +91,9 @@ def _share(survival: float) -> str:
 def _kaplan_meier(known: Mapping[str, Any], event: str) -> Chart:
     """Return the Kaplan-Meier curves of the risk groups, with their 95 % bands and the numbers at risk."""
     groups, ticks = known["groups"], known["ticks"]
-    with drawing(9.4, 3.9) as (figure, axes):
+    with drawing(4.6, 4.4) as (figure, whole):
+        whole.remove()
+        axes, below = figure.subplots(2, 1, height_ratios=(5, len(groups) / 3), sharex=True)
         for position, group in enumerate(groups):
             line: Any = {"color": COLOURS[position % 3], "where": "post"}
             days = np.asarray(group["days"]) / DAYS_PER_YEAR
@@ -100,8 +102,9 @@ def _kaplan_meier(known: Mapping[str, Any], event: str) -> Chart:
             )
             axes.step(days, group["survival"], linestyle=DASHES[position % len(DASHES)], label=_name(group), **line)
         last = ticks[-1] / DAYS_PER_YEAR
-        axes.set(xlim=(0, last), ylim=(0, 1.02), xlabel="years", ylabel=f"share that has not {event}")
+        axes.set(xlim=(0, last), ylim=(0, 1.02), ylabel=f"share that has not {event}")
         _legend(axes)
+        _numbers_at_risk(below, groups, np.asarray(ticks) / DAYS_PER_YEAR)
         test = known["log_rank"]
         said = "The groups could not be compared."
         if not math.isnan(test["p"]):
@@ -115,6 +118,19 @@ def _kaplan_meier(known: Mapping[str, Any], event: str) -> Chart:
     columns = ("At risk", *(f"{day / DAYS_PER_YEAR:.1f} years" for day in ticks))
     rows = tuple((_name(group), *(f"{n:,}" for n in group["at_risk"])) for group in groups)
     return Chart("km", "Survival by risk group", svg, reading, Table("Numbers at risk", columns, rows))
+
+
+def _numbers_at_risk(axes: Any, groups: Sequence[Mapping[str, Any]], years: Any) -> None:
+    """Write how many cases of each group are at risk below the curves."""
+    for position, group in enumerate(groups):
+        for year, count in zip(years, group["at_risk"], strict=True):
+            place = {0.0: "left", years[-1]: "right"}.get(year, "center")
+            axes.text(year, -position, f"{count}", ha=place, va="center", color=COLOURS[position % 3])
+    axes.set(ylim=(0.6 - len(groups), 0.6), xlabel="years; numbers at risk above")
+    axes.set_yticks([-position for position in range(len(groups))], [NAMES.get(g["group"], "") for g in groups])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
 
 
 def _calibration(known: Mapping[str, Any], event: str) -> list[Chart]:
