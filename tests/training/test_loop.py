@@ -20,7 +20,8 @@ from ai4diag.config.train import Train
 from ai4diag.data.prepared import Fold, Prepared
 from ai4diag.errors import TrainingError
 from ai4diag.training.checkpoint import read_checkpoint, write_checkpoint
-from ai4diag.training.loop import fit, learning_rate, notify_all
+from ai4diag.training.loop import fit, notify_all
+from ai4diag.training.schedule import learning_rate
 
 
 class ToyLearner:

@@ -60,6 +60,8 @@ def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -
     prepared = open_prepared(pipeline)
     knows = task(pipeline.recipe.task)
     tables, histories = [], []
+    for suffix in ("json", "safetensors"):
+        (pipeline.out / f"failed_batch.{suffix}").unlink(missing_ok=True)
     folds = prepared.folds()
     for position, fold in enumerate(folds):
         kept = position == len(folds) - 1
@@ -104,6 +106,7 @@ def fit_fold(
         notify,
         checkpoint=checkpoint,
         fingerprint=sha256_json([train_fingerprint(pipeline), fold.number, fold.contrast]),
+        failed_batch=pipeline.out / "failed_batch",
     )
     return learner, history
 

@@ -74,6 +74,11 @@ class NetworkLearner(Learner, Protocol):
         Args:
             rows: int64 `(batch,)` on the CPU, rows of the prepared index.
             generator: CPU generator; every random choice of augmentation comes from it.
+
+        A learner may take a third argument, `share: slice = slice(None)`: the part of the batch to compute. Random
+        numbers are then drawn for all `rows`, and cases `rows[share]` get theirs. A batch that is computed in parts
+        (`train.accumulate`, memory that ran out, several processes) then sees what it would see in one piece.
+        Without that argument each part is given as a batch of its own.
         """
 
     def score(self, prepared: Prepared, rows: np.ndarray) -> dict[str, float]:
