@@ -123,8 +123,9 @@ class OfficialSplit(Settings):
     """The folders in which the volumes lie say it."""
     arrays: Literal[True] | None = None
     """The names of the arrays say it: train_images, val_images, test_images."""
-    known_duplicates: Annotated[int, Field(ge=0)] = 0
-    """Groups of cases with equal content that stand in two parts of this split. More than these is a leak."""
+    known_duplicates: Annotated[int, Field(ge=0)] | Literal["uncounted"] = 0
+    """Groups of cases with equal content that stand in two parts of this split. More than these is a leak; where
+    nobody has counted them (`uncounted`), they are reported as a warning."""
 
     @model_validator(mode="after")
     def _one_form(self) -> OfficialSplit:

@@ -69,7 +69,8 @@ def divide(
 ) -> tuple[pd.DataFrame, list[Finding]]:
     """Make the split and look for leaks in it; arguments as `split.make_split` has them."""
     split = make_split(index, strata, content, recipe.data.split, parts)
-    known = card.official_split.known_duplicates if card.official_split is not None and parts is not None else 0
+    declared = card.official_split.known_duplicates if card.official_split is not None and parts is not None else 0
+    known = len(index) if declared == "uncounted" else declared
     return split, leaks(split, dict(zip(index["case_id"], content, strict=True)), known)
 
 
