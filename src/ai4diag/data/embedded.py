@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 SMEAR_SEED = 2024
 SMEAR_PATIENTS = 60
 SMEAR_IMAGES_PER_PATIENT = 4
+PHANTOM_SEED = 2025
+PHANTOMS = 48
 
 
 def make_breast_cancer(folder: Path) -> list[str]:
@@ -53,6 +55,33 @@ def make_smears(folder: Path, patients: int = SMEAR_PATIENTS, images_each: int =
     return [*paths, "cases.csv"]
 
 
+def make_phantoms(folder: Path, scans: int = PHANTOMS) -> list[str]:
+    """Write synthetic chests as NIfTI, and tables as LUNA16 has them: middles in LPS millimetres, and diameters.
+
+    `annotations.csv` holds what is to be found, `annotations_excluded.csv` what counts neither way, `cases.csv` case_id
+    with patient_id and site.
+    """
+    from ai4diag.data.phantom import make_phantom
+    from ai4diag.data.volume import Volume, write_nifti
+
+    (folder / "scans").mkdir(parents=True, exist_ok=True)
+    header = "seriesuid,coordX,coordY,coordZ,diameter_mm"
+    tables = {"annotations.csv": [header], "annotations_excluded.csv": [header]}
+    paths, cases = [], ["case_id,patient_id,site"]
+    for number in range(scans):
+        name, phantom = f"phantom-{number:03d}", make_phantom(number, PHANTOM_SEED)
+        paths.append(f"scans/{name}.nii.gz")
+        write_nifti(folder / paths[-1], phantom.array, Volume(phantom.array[None], phantom.affine))
+        cases.append(f"{name},patient-{number:03d},{phantom.site}")
+        for table, spheres in zip(tables.values(), (phantom.nodules, phantom.small), strict=True):
+            for sphere in spheres:
+                x, y, z = sphere.centre_mm.tolist()
+                table.append(f"{name},{-x:.4f},{-y:.4f},{z:.4f},{sphere.diameter_mm:.4f}")
+    for path, lines in {**tables, "cases.csv": cases}.items():
+        (folder / path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [*paths, *tables, "cases.csv"]
+
+
 def _voc(case: str, smear: Smear) -> str:
     """Return a smear's truth as Pascal VOC: x before y, tenths of a pixel."""
     from ai4diag.data.smear import CLASSES
@@ -68,5 +97,9 @@ def _voc(case: str, smear: Smear) -> str:
     return "\n".join([*lines, "</annotation>", ""])
 
 
-MAKERS: dict[str, Callable[[Path], list[str]]] = {"breast_cancer": make_breast_cancer, "smear": make_smears}
+MAKERS: dict[str, Callable[[Path], list[str]]] = {
+    "breast_cancer": make_breast_cancer,
+    "smear": make_smears,
+    "phantom": make_phantoms,
+}
 """What `embedded` of a card names, and what writes its files and returns their paths."""
