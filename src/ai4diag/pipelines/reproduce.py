@@ -14,7 +14,7 @@ from types import FrameType
 
 import psutil
 
-from ai4diag.errors import ConfigError, MachineError, kind_of_exit_code
+from ai4diag.errors import ConfigError, DataError, MachineError, kind_of_exit_code
 from ai4diag.pipelines.workspace import Pipeline
 
 STAGES = ("prepare", "train", "evaluate", "package")
@@ -34,11 +34,15 @@ def reproduce(pipeline: Pipeline, *, mirror: str | None = None) -> None:
     Raises:
         Ai4diagError: a stage failed, which has said why; the error is of the kind that the stage ended with.
         ConfigError: DVC cannot read `dvc.yaml` or `dvc.lock`.
+        DataError: the data must be brought by hand; what to fetch is said.
         MachineError: DVC cannot work here: no DVC or git repository, or another process is at work.
         KeyboardInterrupt: the stage was interrupted; it has been waited for.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+
+    if pipeline.name in pipeline.workspace.waiting:
+        raise _waits(pipeline)
 
     logging.getLogger("dvc").setLevel(logging.CRITICAL)  # what goes wrong is raised as well
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -49,6 +53,15 @@ def reproduce(pipeline: Pipeline, *, mirror: str | None = None) -> None:
             repo.reproduce(targets, single_item=True, run_env=environment)
     except DvcException as error:
         raise _meaning(pipeline, error) from error
+
+
+def _waits(pipeline: Pipeline) -> DataError:
+    card = pipeline.workspace.catalogue.card(pipeline.recipe.data.dataset)
+    return DataError(
+        f"{pipeline.name} waits for its data: {card.name} must be brought by hand. {card.by_hand}",
+        f"Then move its line in params.yaml from `waiting` to `pipelines`. `ai4diag run {pipeline.name} --quick` needs "
+        "none of this.",
+    )
 
 
 @contextlib.contextmanager
