@@ -16,7 +16,7 @@ from ai4diag.tasks.classification.small import SmallResNetwork
 
 SMALL_SIDE = 64
 """Images up to this many pixels a side keep their resolution in the first layer of a ResNet (`stem: auto`)."""
-LEAST_SIDE = {"densenet": 32}
+LEAST_SIDE = {"densenet": 32, "efficientnet": 32}
 """Sides in pixels below which nothing would be left of an image after all reductions."""
 RESNET = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
