@@ -1,4 +1,4 @@
-"""Recipes of the task `segmentation`. What is left out here, the plan fills in from the data (`data/volume_plan.py`)."""
+"""Recipes of the task `segmentation`. What is left out, the plan fills in from the data (`data/volume_plan.py`)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ foreground.parquet  case, label (class number), start, count: where the voxels o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,10 @@ from ai4diag.masks import encode
 from ai4diag.types import Finding
 
 Array = npt.NDArray[Any]
-Preprocess = Callable[[Array], Array]
 MOST_FOREGROUND = 2000
 
 
-def prepare_volumes(
-    raw: Path, card: Card, recipe: SegmentationRecipe, folder: Path, preprocess: Preprocess | None = None
-) -> None:
+def prepare_volumes(raw: Path, card: Card, recipe: SegmentationRecipe, folder: Path) -> None:
     """Read, validate, split, resample and pack volumes; write prepared cases to `folder`.
 
     Args:
@@ -51,7 +48,6 @@ def prepare_volumes(
         card: what the data set shall be.
         recipe: spacing, and how cases are divided.
         folder: where the prepared cases go.
-        preprocess: applied to each image `(channels, i, j, k)` in canonical orientation; must keep its shape.
 
     Raises:
         DataError: a file is missing, damaged or not what the card says, or the split leaks; all errors are named.
@@ -84,7 +80,7 @@ def prepare_volumes(
     with packing(folder, "volumes", grids.dtype) as images, packing(folder, "masks", np.uint8) as masks:
         truth, foreground = [], _Foreground()
         for row, case in enumerate(cases):
-            image, mask = _packed(case, volumes, grids, row, preprocess)
+            image, mask = _packed(case, volumes, grids, row)
             images.add(image)
             masks.add(mask)
             truth.append(encode(read_label(case, volumes).array[0]))
@@ -148,17 +144,9 @@ class _Grids:
         return grid.places(self.affines[row], self.sides[row], self.own[row])
 
 
-def _packed(
-    case: VolumeCase, volumes: Volumes, grids: _Grids, row: int, preprocess: Preprocess | None
-) -> tuple[Array, npt.NDArray[np.uint8]]:
+def _packed(case: VolumeCase, volumes: Volumes, grids: _Grids, row: int) -> tuple[Array, npt.NDArray[np.uint8]]:
     """Return image and mask of a case on its packed grid."""
-    original = read_image(case, volumes).array
-    image = original if preprocess is None else preprocess(original)
-    if image.shape != original.shape:
-        raise DataError(
-            f"preprocess returned shape {image.shape} for {case.name}, expected {original.shape}.", "Keep the shape."
-        )
-    where = grids.places(row)
+    image, where = read_image(case, volumes).array, grids.places(row)
     mask = grid.labels(read_label(case, volumes).array, where, len(volumes.numbers) + 1)
     return grid.linear(image, where).astype(grids.dtype), mask
 

@@ -29,6 +29,7 @@ TARGETS = {
     "ordinal": ("ai4diag.evaluation.ordinal_scores", "ai4diag.evaluation.report.multiclass"),
     "multilabel": ("ai4diag.evaluation.multilabel_scores", "ai4diag.evaluation.report.multilabel"),
     "time_to_event": ("ai4diag.evaluation.survival_scores", "ai4diag.evaluation.report.time_to_event"),
+    "masks": ("ai4diag.evaluation.mask_scores", "ai4diag.evaluation.report.masks"),
     "boxes": ("ai4diag.evaluation.detection_scores", "ai4diag.evaluation.report.boxes"),
 }
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ai4diag.config.base import read_yaml
+from ai4diag.data.catalogue import state
 from ai4diag.data.prepared import Fold, Prepared
 from ai4diag.errors import Ai4diagError, ConfigError, DataError
 from ai4diag.packaging.bundle import load_bundle, write_bundle
@@ -27,9 +28,9 @@ from ai4diag.types import PARTS
 
 BLOCKS = ("task", "data", "model", "train", "evaluate")
 README_SECTIONS = ("## Intended use", "## Trained on", "## Limits")
-FEW = {"tabular": 128, "detection": 8, "classification": 96, "timeseries": 256}
+FEW = {"tabular": 128, "detection": 8, "classification": 96, "timeseries": 256, "segmentation": 4}
 """Training cases of the trial run."""
-EPOCHS = {"tabular": 5, "detection": 6, "classification": 4, "timeseries": 4}
+EPOCHS = {"tabular": 5, "detection": 6, "classification": 4, "timeseries": 4, "segmentation": 3}
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,17 @@ def check(pipeline: Pipeline, *, mirror: str | None = None) -> list[Checked]:
         One result per check, in order.
     """
     with tempfile.TemporaryDirectory(prefix="ai4diag-check-") as scratch:
-        return list(_run(_Trial(pipeline, mirror, Path(scratch))))
+        return list(_run(_Trial(_reachable(pipeline), mirror, Path(scratch))))
+
+
+def _reachable(pipeline: Pipeline) -> Pipeline:
+    """Return the pipeline, or its quick variant where that takes other data and its own must be brought by hand."""
+    here = pipeline.workspace
+    card = here.catalogue.card(pipeline.recipe.data.dataset)
+    if not card.by_hand or state(card, here.data) != "absent":
+        return pipeline
+    quick = here.pipeline(pipeline.name, quick=True)
+    return quick if quick.recipe.data.dataset != card.name else pipeline
 
 
 def _run(trial: _Trial) -> Iterator[Checked]:
@@ -109,7 +120,10 @@ class _Trial:
         _expect(
             (self.pipeline.folder / "pipeline.py").is_file(), "pipeline.py is missing; one with a docstring will do."
         )
-        return f"{self.recipe.task}, {self.recipe.model.network}"
+        said = f"{self.recipe.task}, {self.recipe.model.network}"
+        if values["data"].get("dataset") == self.recipe.data.dataset:
+            return said
+        return f"{said}; {values['data'].get('dataset')} is not here: the quick variant on {self.recipe.data.dataset}"
 
     def cases_are_prepared(self) -> str:
         trial = dataclasses.replace(self.pipeline, variant="check")

@@ -62,6 +62,20 @@ train:
   augment: [flip, rotate, scale, shift, intensity]
   validate_every: 5
   seed: 7""",
+    "segmentation": """\
+model:
+  network: unet                  # what is not set here, `ai4diag plan` shows
+train:
+  epochs: 100
+  batch_size: 2
+  learning_rate: 0.002
+  weight_decay: 0.02
+  warmup_epochs: 1
+  ema: 0.99
+  gradient_clip: 5
+  augment: [rotate, scale, gamma, contrast, noise]
+  validate_every: 10
+  seed: 7""",
     "timeseries": """\
 model:
   network: resnet1d
@@ -74,8 +88,8 @@ train:
 }
 WINDOW = "  window: {around: beat, before_s: 0.3, after_s: 0.5}\n"
 """What a data set with annotated beats needs in `data`."""
-PRIMARY = {"tabular": "auroc", "detection": "map_50", "classification": "auroc", "timeseries": "auroc"}
-QUICK = {"tabular": 40, "detection": 5, "classification": 3, "timeseries": 2}
+PRIMARY = {"tabular": "auroc", "detection": "map_50", "classification": "auroc", "timeseries": "auroc", "segmentation": "dice"}
+QUICK = {"tabular": 40, "detection": 5, "classification": 3, "timeseries": 2, "segmentation": 5}
 
 README = """\
 # {name}

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ai4diag import __version__
 from ai4diag.config.card import Card
 from ai4diag.data.prepared import FINAL, Prepared
+from ai4diag.data.volume_shown import grey_volume, voxel_counts
 from ai4diag.evaluation.report import DatasetFacts, PartLine, ReportContext, Training
 from ai4diag.evaluation.report.context import Picture
 from ai4diag.files import read_json, sha256_file, sha256_json
@@ -56,6 +58,7 @@ def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str])
         checked=_checked(pipeline, prepared),
         not_checked=_not_checked(pipeline, prepared, card),
         picture=_pictures(prepared) if "images.npy" in prepared.facts["files"] else None,
+        volume=_volumes(prepared) if prepared.target == "masks" else None,
     )
 
 
@@ -122,9 +125,11 @@ def _part_lines(prepared: Prepared) -> list[PartLine]:
 
 
 def _class_counts(prepared: Prepared) -> np.ndarray:
-    """Return `(cases, classes)`: one-hot truth, or boxes per class without those to ignore."""
+    """Return `(cases, classes)`: one-hot truth, voxels, or boxes per class without those to ignore."""
     counts = np.zeros((len(prepared.index), len(prepared.classes)), np.int64)
-    if prepared.target == "time_to_event":
+    if prepared.target == "masks":
+        counts = voxel_counts(prepared)
+    elif prepared.target == "time_to_event":
         counts[np.arange(len(counts)), prepared.index["event"].to_numpy(np.int64)] = 1
     elif prepared.target == "multilabel":
         counts = prepared.index[[f"truth_{name}" for name in prepared.classes]].to_numpy(np.int64)
@@ -208,6 +213,12 @@ def _not_checked(pipeline: Pipeline, prepared: Prepared, card: Card) -> tuple[st
     )
     lines.append("Whether anybody decides better with the model: that needs a study with its users.")
     return tuple(lines)
+
+
+def _volumes(prepared: Prepared) -> Callable[[str], npt.NDArray[np.uint8] | None]:
+    """Return the function from a case to its grey values."""
+    row_of = {case: row for row, case in enumerate(prepared.index["case_id"].astype(str))}
+    return lambda case_id: grey_volume(prepared, row_of[case_id]) if case_id in row_of else None
 
 
 def _pictures(prepared: Prepared) -> Callable[[str], Picture | None]:

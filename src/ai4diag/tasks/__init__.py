@@ -12,6 +12,7 @@ TASKS = {
     "detection": "ai4diag.tasks.detection:Detection",
     "timeseries": "ai4diag.tasks.timeseries:Timeseries",
     "classification": "ai4diag.tasks.classification:Classification",
+    "segmentation": "ai4diag.tasks.segmentation:Segmentation",
 }
 
 

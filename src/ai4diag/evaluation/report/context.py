@@ -98,6 +98,7 @@ class ReportContext:
         version: version of the library.
         checked, not_checked: what was and was not looked at, one sentence each.
         picture: gives the image of a case, or None when there is none.
+        volume: gives the grey values of a volume, uint8 `(i, j, k)` on the grid of its label map, or None.
     """
 
     title: str
@@ -122,6 +123,7 @@ class ReportContext:
     checked: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
     picture: Callable[[str], Picture | None] | None = None
+    volume: Callable[[str], npt.NDArray[np.uint8] | None] | None = None
 
     @property
     def positive(self) -> str:

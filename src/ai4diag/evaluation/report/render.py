@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from ai4diag.evaluation.report import charts, sections, words
 from ai4diag.evaluation.report.context import ReportContext
+from ai4diag.evaluation.targets import shown_as
 
 if TYPE_CHECKING:
     from ai4diag.evaluation.evaluate import Evaluation
@@ -65,7 +66,7 @@ def render(evaluation: Evaluation, context: ReportContext) -> str:
         subgroups=subgroups,
         contrast=contrast,
         cases=cases,
-        legend=LEGEND,
+        legend=getattr(shown_as(evaluation.target), "LEGEND", LEGEND),
         data=sections.data(context),
         training=training,
         hashes=sections.hashes(context),
