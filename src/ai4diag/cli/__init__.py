@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ai4diag import __version__
-from ai4diag.cli import data, folders, machine, predict, runs, stages
+from ai4diag.cli import data, folders, machine, plan, predict, runs, stages
 from ai4diag.errors import Ai4diagError, UsageError, did_you_mean
 
 INTERRUPTED = 130
@@ -59,7 +59,14 @@ def cli() -> None:
 
 GROUPS = {"data": data.COMMANDS, "runs": runs.COMMANDS}
 HELP = {"data": "List, show and get data sets.", "runs": "List, show and compare tracked runs."}
-for _command in (*stages.COMMANDS, *predict.COMMANDS, *folders.COMMANDS, *machine.COMMANDS, *runs.TOP_COMMANDS):
+for _command in (
+    *stages.COMMANDS,
+    *predict.COMMANDS,
+    *plan.COMMANDS,
+    *folders.COMMANDS,
+    *machine.COMMANDS,
+    *runs.TOP_COMMANDS,
+):
     cli.add_command(_command)
 for _name, _commands in GROUPS.items():
     cli.add_command(Verbs(_name, commands={str(c.name): c for c in _commands}, help=HELP[_name]))

@@ -1,0 +1,33 @@
+"""`ai4diag plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from ai4diag.cli import show
+from ai4diag.cli.context import workspace
+from ai4diag.cli.stages import variant_options
+
+
+@click.command("plan")
+@click.argument("name")
+@variant_options
+@show.json_option
+def plan(name: str, quick: bool, overrides: Sequence[str], as_json: bool) -> None:
+    """Show how a segmentation configures itself.
+
+    What the prepared cases look like, and what network, patch, batch and windows follow from them and the recipe. Needs
+    the prepared cases; trains nothing.
+    """
+    from ai4diag.pipelines.plan import plan_of
+
+    found = plan_of(workspace().pipeline(name, quick=quick, overrides=overrides))
+    if as_json:
+        show.data({"fingerprint": found.fingerprint, "plan": found.plan})
+    else:
+        click.echo(found.page)
+
+
+COMMANDS = (plan,)
