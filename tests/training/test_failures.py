@@ -16,7 +16,7 @@ from ai4diag.config.train import Train
 from ai4diag.data.prepared import Prepared
 from ai4diag.errors import MachineError, TrainingError
 from ai4diag.tasks.memory import fits, free_bytes, halving, out_of_memory
-from ai4diag.training import loop
+from ai4diag.training import step
 from ai4diag.training.failures import Watch
 from ai4diag.training.loop import fit
 from tests.training.test_loop import FOLD, SETTINGS, ToyLearner, assert_same, quiet, weights
@@ -88,12 +88,12 @@ def prepared(tmp_path):
 
 @pytest.mark.parametrize("later", [False, True])
 def test_the_batch_with_the_bad_case_is_kept_and_can_be_computed_again(prepared, tmp_path, monkeypatch, later):
-    monkeypatch.setattr(loop, "Watch", functools.partial(Watch, later=later))  # what a GPU does, on this CPU
-    undisturbed, steps = ToyLearner(), {}
+    monkeypatch.setattr(step, "Watch", functools.partial(Watch, later=later))  # what a GPU does, on this CPU
+    undisturbed, taken = ToyLearner(), {}
 
     def follow(name, fields):
         if name == "step":
-            steps[fields["step"]] = weights(undisturbed)
+            taken[fields["step"]] = weights(undisturbed)
 
     fit(undisturbed, prepared, FOLD, SETTINGS, follow)
     learner = BadCase()
@@ -106,7 +106,7 @@ def test_the_batch_with_the_bad_case_is_kept_and_can_be_computed_again(prepared,
     assert f"step {facts['step']}" in str(caught.value)
     tensors = load_file(tmp_path / "failed_batch.safetensors")
     assert tensors["rows"].tolist() == facts["rows"]
-    before = steps[facts["step"] - 1] if facts["step"] > 1 else weights(ToyLearner())
+    before = taken[facts["step"] - 1] if facts["step"] > 1 else weights(ToyLearner())
     assert torch.equal(tensors["network.0.weight"], before["0.weight"])  # the step was not taken
 
     healthy = ToyLearner()  # the same batch with the same draws, computed twice
@@ -125,7 +125,7 @@ def test_a_bad_loss_noticed_later_leaves_the_weights_of_the_bad_step(prepared, t
     """The flag on the device holds the optimizer back until the host looks: both ways keep the same weights."""
     kept = []
     for later in (False, True):
-        monkeypatch.setattr(loop, "Watch", functools.partial(Watch, later=later))
+        monkeypatch.setattr(step, "Watch", functools.partial(Watch, later=later))
         with pytest.raises(TrainingError):
             fit(BadCase(), prepared, FOLD, SETTINGS, quiet, failed_batch=tmp_path / str(later))
         kept.append(load_file(tmp_path / f"{later}.safetensors"))
@@ -138,7 +138,7 @@ def test_a_bad_loss_noticed_later_leaves_the_weights_of_the_bad_step(prepared, t
 def test_a_watch_that_looks_later_changes_no_number(prepared, monkeypatch, later):
     one, two = ToyLearner(), ToyLearner()
     fit(one, prepared, FOLD, SETTINGS, quiet)
-    monkeypatch.setattr(loop, "Watch", functools.partial(Watch, later=later))
+    monkeypatch.setattr(step, "Watch", functools.partial(Watch, later=later))
     fit(two, prepared, FOLD, SETTINGS, quiet)
     assert_same(weights(one), weights(two))
 

@@ -47,6 +47,9 @@ class Progress:
             size = f", {fields['parameters']:,} parameters" if "parameters" in fields else ""
             message(f"{self.label}: {fields['cases']} cases{size}, on {fields.get('device', 'cpu')}")
 
+    def _on_out_of_memory(self, fields: dict[str, Any]) -> None:
+        message(f"{self.label}{self.fold}: {fields['note']}")
+
     def _on_step(self, fields: dict[str, Any]) -> None:
         if self.first_step < 0:
             self.first_step = fields["step"] - 1
@@ -64,6 +67,8 @@ class Progress:
         self._close()
         if not self.fold:
             message(f"{self.label}: {self.seen} in {_clock(fields['seconds'])}")
+        if "throughput" in fields:
+            message(f"{self.label}{self.fold}: {_speed(fields['throughput'])}")
 
     def _show(self, done: int, total: int) -> None:
         if sys.stderr.isatty():
@@ -92,6 +97,19 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def _speed(found: dict[str, float]) -> str:
+    """Say how fast it was and where the time went.
+
+    >>> _speed({"samples_per_s": 1234.5, "data_s": 1, "step_s": 8, "validation_s": 1, "checkpoint_s": 0, "busy": 0.97})
+    '1,234 cases/s; data 10 %, steps 80 %, validation 10 %, checkpoints 0 %; device busy 97 %'
+    """
+    kinds = {"data": "data", "step": "steps", "validation": "validation", "checkpoint": "checkpoints"}
+    whole = sum(found[f"{kind}_s"] for kind in kinds) or 1.0
+    shares = ", ".join(f"{name} {found[f'{kind}_s'] / whole:.0%}".replace("%", " %") for kind, name in kinds.items())
+    speed = found["samples_per_s"]
+    return f"{speed:{',.0f' if speed >= 100 else '.3g'}} cases/s; {shares}; device busy {100 * found['busy']:.0f} %"
 
 
 def _clock(seconds: float) -> str:

@@ -50,6 +50,7 @@ class Curves:
         if self._held:
             yield from self._figures(self._held)
         whole = {"best_epoch": fields["best_epoch"], "total_seconds": fields["seconds"]}
+        whole |= {key: fields[key] for key in ("throughput",) if key in fields}
         yield from ((name, value, 0) for name, value in curve_metrics(whole, self._prefix))
 
     def _figures(self, fields: Mapping[str, Any]) -> Iterator[Figure]:

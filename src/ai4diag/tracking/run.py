@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Notify = Callable[[str, dict[str, Any]], None]
 
+STARTED = ("cases", "parameters", "device", "precision", "memory_format", "compile", "processes")
+"""What a training tells of itself when it starts, kept as tags: a run that is continued may do so differently."""
 ARTIFACTS = frozenset({".html", ".json", ".md", ".png", ".safetensors", ".svg", ".txt", ".yaml"})
 """Kinds of files that may go to MLflow. Tables and arrays of cases may not: a server may be shared."""
 
@@ -164,7 +166,7 @@ class Tracker(NoTracker):
             self._curves[prefix] = Curves(prefix, self._recorded)
         curves = self._curves[prefix]
         if event == "started":
-            words = {key: fields[key] for key in ("cases", "parameters", "device", "precision") if key in fields}
+            words = {key: fields[key] for key in STARTED if key in fields}
             self._outbox.tags({f"{PREFIX}{prefix.replace('/', '.')}{key}": str(value) for key, value in words.items()})
         else:
             for figure in curves.epoch(fields) if event == "epoch" else curves.finished(fields):

@@ -1,17 +1,16 @@
 """The one training loop: explicit, device-independent, resumable to the bit on a CPU.
 
-What an epoch does is in `_epoch` and what a step does in `_step`; what is decided after an epoch (validation, early
-stopping) in `_look`; everything that must survive a kill is in `_save`. The loop knows one `notify`; progress bars and
-MLflow are observers.
+What an epoch does is in `_epoch` and what a step does in `ai4diag.training.step`; what is decided after an epoch
+(validation, early stopping) in `_look`; everything that must survive a kill is in `_save`. The loop knows one `notify`;
+progress bars and MLflow are observers.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,22 +19,24 @@ import torch
 
 from ai4diag.config.train import Train
 from ai4diag.data.prepared import Fold, Prepared
-from ai4diag.errors import TrainingError
+from ai4diag.errors import ConfigError
 from ai4diag.tasks.base import Learner, NetworkLearner, Notify, SelfFitting
-from ai4diag.tasks.memory import out_of_memory, release
+from ai4diag.training import probe
 from ai4diag.training.checkpoint import read_checkpoint, write_checkpoint
 from ai4diag.training.device import choose_device, choose_precision
-from ai4diag.training.failures import RandomState, Step, Watch, keep_batch, not_finite
-from ai4diag.training.schedule import learning_rate, parts_of
-from ai4diag.training.weights import AdamW, Average, copy
+from ai4diag.training.failures import RandomState
+from ai4diag.training.probe import Choice
+from ai4diag.training.ranks import Ranks
+from ai4diag.training.schedule import balance_labels, balanced, learning_rate
+from ai4diag.training.step import Losses, Stepper
+from ai4diag.training.throughput import EVERY, Meter
+from ai4diag.training.weights import copy
 
 CHECKPOINT_SECONDS = 10.0
 """A kill loses at most this much work, or one epoch if that is longer."""
 
 SMALL = 20_000
 """Networks with fewer parameters are trained on one thread: handing the work out costs more than doing it."""
-
-Losses = dict[str, torch.Tensor]
 
 
 def fit(
@@ -68,10 +69,13 @@ def fit(
 
     Raises:
         TrainingError: the loss is not finite, memory ran out twice, or the checkpoint is damaged.
+        ConfigError: `train.balance` asks for labels that the learner does not have.
     """
     rows = np.sort(np.concatenate([getattr(fold, part) for part in settings.parts]))
     validation = fold.validation if "validation" not in settings.parts else np.empty(0, np.int64)
     if hasattr(learner, "fit"):
+        if settings.balance != "none":
+            raise ConfigError("train.balance is for networks; this model draws its cases itself.", "Leave it out.")
         history: list[dict[str, Any]] = []
         observed = _recording(history, notify)
         cast(SelfFitting, learner).fit(prepared, rows, validation, observed)
@@ -94,31 +98,67 @@ class _Loop:
         notify: Notify,
         failed_batch: Path | None,
     ) -> None:
-        self.learner, self.prepared, self.settings, self.notify = learner, prepared, settings, notify
+        self.learner, self.prepared, self.settings = learner, prepared, settings
         self.rows, self.validation, self.failed_batch = torch.from_numpy(rows), validation, failed_batch
+        self.ranks = Ranks.join()
+        self.notify = notify if self.ranks.rank == 0 else _silent
         self.device = choose_device()
-        self.precision = choose_precision(self.device, settings.precision)
+        self.steps_per_epoch = math.ceil(len(rows) / settings.batch_size)
+        self.ranks.need(len(rows) // self.steps_per_epoch)
         torch.manual_seed(settings.seed)
         learner.place(prepared, rows, self.device)
-        network = learner.network
-        self.optimizer = AdamW([p for p in network.parameters() if p.requires_grad], settings.weight_decay)
-        self.parameters = sum(p.numel() for p in self.optimizer.parameters)
-        self.average = Average(network, settings.ema)
-        self.generator = torch.Generator().manual_seed(settings.seed)
-        self.watch = Watch(self.device)
-        self.steps_per_epoch = math.ceil(len(rows) / settings.batch_size)
-        self.shares = "share" in inspect.signature(learner.loss).parameters
-        self.parts, self.halved = settings.accumulate, False
+        self.ranks.same_weights(learner.network)
+        if self.ranks.rank:
+            torch.manual_seed(settings.seed + self.ranks.rank)  # dropout differs between shares
+        self.labels = balance_labels(settings.balance, learner, prepared, rows)
+        self.parameters = sum(p.numel() for p in learner.network.parameters() if p.requires_grad)
+        self.choice = Choice(choose_precision(self.device, settings.precision))
+        self.tried: dict[str, float] = {}
+        self.stepper: Stepper
         self.epoch = 0
         self.finished = False
         self.history: list[dict[str, Any]] = []
-        self.notes: list[str] = []
         self.best_score, self.best_epoch = -math.inf, 0
         self.best: dict[str, torch.Tensor] = {}
 
     def run(self, checkpoint: Path | None, fingerprint: str, checkpoint_seconds: float) -> list[dict[str, Any]]:
-        if checkpoint is not None and checkpoint.exists():
-            self._resume(checkpoint, fingerprint)
+        with _threads(1 if self.parameters < SMALL else torch.get_num_threads()):
+            self._begin(checkpoint, fingerprint)
+            meter = Meter(self.learner.network, self.device)
+            begin = time.perf_counter()
+            self._train(checkpoint, fingerprint, checkpoint_seconds, meter)
+            throughput = meter.result()
+        self._keep()
+        self.notify(
+            "finished",
+            {
+                "epochs": self.epoch,
+                "best_epoch": self.best_epoch,
+                "seconds": time.perf_counter() - begin,
+                "throughput": throughput,
+            },
+        )
+        return self.history
+
+    def _begin(self, checkpoint: Path | None, fingerprint: str) -> None:
+        """Take up a checkpoint, or choose how to compute; tell that it starts."""
+        stored = self._stored(checkpoint, fingerprint)
+        if stored is not None:
+            self.choice = Choice.from_words(stored[1]["choice"])
+        elif probe.wanted(self.settings):
+            batch = self.rows[: -(-len(self.rows) // self.steps_per_epoch)]
+            self.choice, self.tried = probe.choose(
+                self.learner, batch, self.settings, self.device, self.settings.accumulate * self.ranks.size
+            )
+            self.choice = Choice.from_words(self.ranks.tell(self.choice.words()))
+        probe.use(self.learner.network, self.choice)
+        self.stepper = Stepper(
+            self.learner, self.prepared, self.settings, self.notify, self.choice, self.ranks, self.failed_batch
+        )
+        if stored is not None:
+            self._restore(*stored)
+        elif self.tried:
+            self.stepper.notes.append(f"the probe chose {self.choice}")
         self.notify(
             "started",
             {
@@ -127,139 +167,65 @@ class _Loop:
                 "cases": len(self.rows),
                 "parameters": self.parameters,
                 "device": str(self.device),
-                "precision": str(self.precision).removeprefix("torch."),
+                **self.choice.words(),
+                "processes": self.ranks.size,
+                "probed": self.tried,
             },
         )
-        begin = time.perf_counter()
-        with _threads(1 if self.parameters < SMALL else torch.get_num_threads()):
-            self._train(checkpoint, fingerprint, checkpoint_seconds)
-        self._keep()
-        self.notify(
-            "finished",
-            {"epochs": self.epoch, "best_epoch": self.best_epoch, "seconds": time.perf_counter() - begin},
-        )
-        return self.history
 
-    def _train(self, checkpoint: Path | None, fingerprint: str, checkpoint_seconds: float) -> None:
+    def _train(self, checkpoint: Path | None, fingerprint: str, checkpoint_seconds: float, meter: Meter) -> None:
         """Run epochs until the last one, or until validation has not improved for long enough."""
         saved = time.perf_counter()
         while not self.finished:
             start = time.perf_counter()
-            losses, rate = self._epoch()
+            with meter.timing("epochs"):
+                losses, rate = self._epoch(meter)
+            meter.epoch(len(self.rows))
             self.epoch += 1
-            validation = self._look()
+            with meter.timing("validation"):
+                validation = self._look()
             event = {"epoch": self.epoch, **losses, "learning_rate": rate, "validation": validation}
-            if self.notes:
-                event["notes"], self.notes = self.notes, []
+            if self.stepper.notes:
+                event["notes"] = list(self.stepper.notes)
+                self.stepper.notes.clear()
             self.history.append(event)
             self.finished = self.epoch >= self.settings.epochs or self._waited()
             self.notify("epoch", {**event, "epochs": self.settings.epochs, "seconds": time.perf_counter() - start})
             due = self.finished or time.perf_counter() - saved >= checkpoint_seconds
-            if checkpoint is not None and due:
-                self._save(checkpoint, fingerprint)
+            if checkpoint is not None and due and self.ranks.rank == 0:
+                with meter.timing("checkpoint"):
+                    self._save(checkpoint, fingerprint)
                 saved = time.perf_counter()
 
-    def _epoch(self) -> tuple[dict[str, float], float]:
+    def _epoch(self, meter: Meter) -> tuple[dict[str, float], float]:
         """One pass over the training rows in nearly equal batches; return the mean of each loss, and the last rate."""
         self.learner.network.train()
-        order = self.rows[torch.randperm(len(self.rows), generator=self.generator)]
+        order = self._order()
         steps, first = self.settings.epochs * self.steps_per_epoch, self.epoch * self.steps_per_epoch
         totals: Losses = {}
         for number, batch in enumerate(torch.tensor_split(order, self.steps_per_epoch)):
             step = first + number
             rate = learning_rate(step, steps, self.steps_per_epoch, self.settings)
+            if step % EVERY:
+                if step % EVERY == 1:
+                    meter.follow()
+                losses = self.stepper.step(step, self.epoch, batch, rate)
+            else:
+                with meter.looking():
+                    losses = self.stepper.step(step, self.epoch, batch, rate)
             share = len(batch) / len(order)
-            for name, loss in self._step(step, batch, rate).items():
+            for name, loss in losses.items():
                 totals[name] = totals[name] + loss * share if name in totals else loss * share
             self.notify("step", {"step": step + 1, "steps": steps})
-        self._stop_at(self.watch.look())
+        self.stepper.look()
+        self.ranks.average_buffers(self.learner.network)
         return {name: float(total) for name, total in totals.items()}, rate
 
-    def _step(self, step: int, batch: torch.Tensor, rate: float) -> Losses:
-        """Move the weights once; return the losses of the batch."""
-        random = RandomState.now(self.generator, self.device)
-        self.optimizer.forget()
-        losses = self._gradients(batch, random)
-        self._stop_at(self.watch.see(Step(self.epoch + 1, step + 1, batch, random, losses)))
-        if self.settings.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.learner.network.parameters(), self.settings.gradient_clip)
-        self.optimizer.step(rate, self.watch.spoilt)
-        self.average.update(step)
-        return losses
-
-    def _gradients(self, batch: torch.Tensor, random: RandomState) -> Losses:
-        """Add up the gradients of a batch; return its losses. When memory runs out, once more in halves."""
-        try:
-            return self._computed(batch, random)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-        self._halve(batch)
-        random.restore(self.generator, self.device)
-        self.optimizer.forget()
-        try:
-            return self._computed(batch, random)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-        raise self._memory_error(batch)
-
-    def _computed(self, batch: torch.Tensor, random: RandomState) -> Losses:
-        """Add up the gradients of the parts of a batch; return the mean of their losses."""
-        if self.parts == 1:
-            with self._casting():
-                losses = self.learner.loss(batch, self.generator)
-            losses["loss"].backward()  # type: ignore[no-untyped-call]
-            return {name: loss.detach() for name, loss in losses.items()}
-        totals: Losses = {}
-        for part in parts_of(len(batch), self.parts):
-            with self._casting():
-                losses = self._loss_of(part, batch, random)
-            share = (part.stop - part.start) / len(batch)
-            (losses["loss"] * share).backward()
-            for name, loss in losses.items():
-                totals[name] = totals.get(name, torch.zeros_like(loss)) + loss.detach() * share
-        return totals
-
-    def _loss_of(self, part: slice, batch: torch.Tensor, random: RandomState) -> Losses:
-        """Return the losses of a part of a batch, with the random numbers it has in the whole one where possible."""
-        if not self.shares:
-            return self.learner.loss(batch[part], self.generator)
-        self.generator.set_state(random.order)
-        return self.learner.loss(batch, self.generator, share=part)  # type: ignore[call-arg]
-
-    def _casting(self) -> AbstractContextManager[Any]:
-        if self.precision == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, self.precision)
-
-    def _halve(self, batch: torch.Tensor) -> None:
-        """Compute batches in twice as many parts from now on, once per training."""
-        if self.halved or self.parts >= len(batch):
-            raise self._memory_error(batch)
-        self.parts, self.halved = self.parts * 2, True
-        note = f"memory ran out: batches of {len(batch)} are computed in {self.parts} parts from here on"
-        self.notes.append(note)
-        self.notify("out_of_memory", {"epoch": self.epoch + 1, "cases": len(batch), "parts": self.parts, "note": note})
-        release()
-
-    def _memory_error(self, batch: torch.Tensor) -> TrainingError:
-        return TrainingError(
-            f"Memory ran out in epoch {self.epoch + 1} with {-(-len(batch) // self.parts)} cases at once, "
-            f"a batch of {len(batch)} in {self.parts} parts.",
-            f"Set train.accumulate: {min(2 * self.parts, len(batch))} or more, lower train.batch_size, or make the "
-            "window or the network smaller.",
-        )
-
-    def _stop_at(self, step: Step | None) -> None:
-        """End the training when a step went wrong."""
-        if step is None:
-            return
-        kept = None
-        if self.failed_batch is not None:
-            facts = {"seed": self.settings.seed, "parts": self.parts, "precision": str(self.precision)}
-            kept = keep_batch(self.failed_batch, step, self.learner.network, self.prepared.index, facts)
-        raise not_finite(step, kept)
+    def _order(self) -> torch.Tensor:
+        """Return the rows of an epoch in the order in which they are learned from."""
+        if self.labels is None:
+            return self.rows[torch.randperm(len(self.rows), generator=self.stepper.generator)]
+        return self.rows[balanced(self.labels, self.stepper.generator)]
 
     def _look(self) -> dict[str, float]:
         """Validate when it is due; remember the best weights when they may be chosen."""
@@ -267,11 +233,14 @@ class _Loop:
             self.epoch % self.settings.validate_every and self.epoch != self.settings.epochs
         ):
             return {}
-        with self._evaluated():
-            figures = self.learner.score(self.prepared, self.validation)
+        figures: dict[str, float] = {}
+        if self.ranks.rank == 0:
+            with self._evaluated():
+                figures = self.learner.score(self.prepared, self.validation)
+        figures = self.ranks.tell(figures)
         if self.settings.patience is not None and figures["score"] > self.best_score:
             self.best_score, self.best_epoch = figures["score"], self.epoch
-            self.best = copy(self.average.state if self.settings.ema else self.learner.network.state_dict())
+            self.best = copy(self.stepper.average.state if self.settings.ema else self.learner.network.state_dict())
         return figures
 
     def _waited(self) -> bool:
@@ -285,7 +254,7 @@ class _Loop:
         network = self.learner.network
         kept = copy(network.state_dict()) if self.settings.ema else {}
         if self.settings.ema:
-            network.load_state_dict(self.average.state)
+            network.load_state_dict(self.stepper.average.state)
         network.eval()
         with torch.inference_mode():
             yield
@@ -298,15 +267,15 @@ class _Loop:
         if self.best:
             self.learner.network.load_state_dict(self.best)
         elif self.settings.ema:
-            self.learner.network.load_state_dict(self.average.state)
+            self.learner.network.load_state_dict(self.stepper.average.state)
         self.learner.network.eval()
 
     def _save(self, path: Path, fingerprint: str) -> None:
         tensors = {f"network.{name}": tensor for name, tensor in self.learner.network.state_dict().items()}
-        tensors |= {f"average.{name}": tensor for name, tensor in self.average.state.items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.stepper.average.state.items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
-        tensors |= RandomState.now(self.generator, self.device).tensors()
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.stepper.optimizer.state().items()}
+        tensors |= RandomState.now(self.stepper.generator, self.device).tensors()
         facts = {
             "fingerprint": fingerprint,
             "epoch": self.epoch,
@@ -314,31 +283,43 @@ class _Loop:
             "history": self.history,
             "best_score": None if math.isinf(self.best_score) else self.best_score,
             "best_epoch": self.best_epoch,
-            "parts": self.parts,
-            "halved": self.halved,
+            "parts": self.stepper.parts,
+            "halved": self.stepper.halved,
+            "choice": self.choice.words(),
         }
         write_checkpoint(path, tensors, facts)
         self.notify("checkpoint", {"epoch": self.epoch})
 
-    def _resume(self, path: Path, fingerprint: str) -> None:
+    def _stored(self, path: Path | None, fingerprint: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """Return what the checkpoint holds, if there is one of this recipe and these cases."""
+        if path is None or not self.ranks.tell(path.exists()):
+            return None
         tensors, facts = read_checkpoint(path)
-        if facts["fingerprint"] != fingerprint:
-            return
+        return (tensors, facts) if facts["fingerprint"] == fingerprint else None
+
+    def _restore(self, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
         parts: dict[str, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
             parts.setdefault(kind, {})[rest] = tensor.to(self.device) if kind != "random" else tensor
         self.learner.network.load_state_dict(parts["network"])
-        self.average.load(parts.get("average", {}))
+        stepper, random = self.stepper, parts["random"]
+        stepper.average.load(parts.get("average", {}))
+        stepper.optimizer.load(parts["optimizer"])
+        stepper.parts, stepper.halved = facts["parts"], facts["halved"]
+        RandomState(random["order"], random["cpu"], random.get("cuda")).restore(stepper.generator, self.device)
         self.best = parts.get("best", {})
-        self.optimizer.load(parts["optimizer"])
-        random = parts["random"]
-        RandomState(random["order"], random["cpu"], random.get("cuda")).restore(self.generator, self.device)
-        self.parts, self.halved = facts["parts"], facts["halved"]
         self.epoch, self.finished, self.history = facts["epoch"], facts["finished"], facts["history"]
         self.best_score = -math.inf if facts["best_score"] is None else facts["best_score"]
         self.best_epoch = facts["best_epoch"]
+        if self.ranks.rank:
+            torch.manual_seed(self.settings.seed + self.ranks.rank + self.ranks.size * self.epoch)
         self.notify("resumed", {"epoch": self.epoch})
+
+
+def _silent(name: str, fields: dict[str, Any]) -> None:
+    """What the processes beside the first one tell."""
 
 
 def _recording(history: list[dict[str, Any]], notify: Notify) -> Notify:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import pandas as pd
 import torch
 
 from ai4diag.config.train import Train
+from ai4diag.data.prepared import Prepared
+from ai4diag.errors import ConfigError
+from ai4diag.tasks.base import NetworkLearner
 
 
 def learning_rate(step: int, steps: int, steps_per_epoch: int, settings: Train) -> float:
@@ -44,6 +49,24 @@ def parts_of(count: int, parts: int) -> list[slice]:
     size, more = divmod(count, parts)
     ends = [size * (number + 1) + min(number + 1, more) for number in range(parts)]
     return [slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def balance_labels(balance: str, learner: NetworkLearner, prepared: Prepared, rows: np.ndarray) -> torch.Tensor | None:
+    """Return what `train.balance` makes equally frequent, int64 `(cases,)`; None when it is `none`.
+
+    Raises:
+        ConfigError: the classes are asked for, and cases of this task have no single one.
+    """
+    if balance == "none":
+        return None
+    if balance == "patient":
+        return torch.from_numpy(pd.factorize(prepared.index["patient_id"].iloc[rows])[0].astype(np.int64))
+    if not hasattr(learner, "balance_labels"):
+        raise ConfigError(
+            "train.balance: class needs cases that have one class each; those of this task do not.",
+            "Use balance: patient or none.",
+        )
+    return torch.from_numpy(np.asarray(learner.balance_labels(rows), np.int64))
 
 
 def balanced(labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
