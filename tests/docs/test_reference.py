@@ -74,6 +74,40 @@ def binary_cases():
     return pd.DataFrame({**facts, "fold": 0, "part": "test", "truth": truth, "score": score})
 
 
+def class_cases():
+    """One of three classes per case."""
+    table, rng = binary_cases().drop(columns="score"), np.random.default_rng(6)
+    table["truth"] = np.arange(40) % 3
+    score = rng.random((40, 3)) + 0.5 * (table["truth"].to_numpy()[:, None] == np.arange(3))
+    score /= score.sum(axis=1, keepdims=True)
+    return table.assign(**{f"score_{name}": score[:, number] for number, name in enumerate("abc")})
+
+
+def finding_cases():
+    """Any of two findings per case."""
+    table, rng = binary_cases().drop(columns=["score", "truth"]), np.random.default_rng(7)
+    for name in "ab":
+        table[f"truth_{name}"], table[f"score_{name}"] = rng.integers(0, 2, 40), rng.random(40)
+    return table
+
+
+@pytest.mark.parametrize(
+    ("target", "cases", "classes", "primary", "titles"),
+    [
+        ("multiclass", class_cases, ["a", "b", "c"], "auroc_macro", ["Multiclass"]),
+        ("ordinal", class_cases, ["a", "b", "c"], "kappa_quadratic", ["Multiclass", "Ordinal"]),
+        ("multilabel", finding_cases, ["a", "b"], "auprc_macro", ["Multilabel"]),
+    ],
+)
+def test_estimates_of_several_classes_are_those_that_evaluation_makes(target, cases, classes, primary, titles):
+    plan = Evaluate(primary=primary, interval={"resamples": 100}, subgroups=["site"], minimum_n=2)
+    both = pd.concat([cases(), cases().assign(part="validation")])
+    found = evaluate(both, task="classification", target=target, classes=classes, plan=plan).estimates
+    documented = [code(row[0])[0] for title in titles for row in tables(REFERENCE / "estimates.md", title)]
+    assert len(documented) == len(set(documented))
+    assert set(documented) | {f"{primary}_difference"} == {item.name for item in found}
+
+
 def box_cases():
     names = [f"image-{number}" for number in range(8)]
     facts = {"case_id": names, "patient_id": names, "site": ["north", "south"] * 4, "fold": 0, "part": "test"}
