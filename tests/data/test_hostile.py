@@ -15,8 +15,9 @@ from PIL import Image
 
 from ai4diag.config.sources.table import Column
 from ai4diag.data.problems import ReadError
+from ai4diag.data.readers.pictures import image_size, read_image
 from ai4diag.data.tables import numbers, read_table
-from ai4diag.data.voc import image_size, read_annotation, read_image
+from ai4diag.data.voc import read_annotation
 from tests.data.helpers import BOTH, voc
 
 fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

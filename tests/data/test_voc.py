@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from ai4diag.data.problems import ReadError
-from ai4diag.data.voc import image_size, read_annotation, read_image, resample
+from ai4diag.data.readers.pictures import image_size, read_image, resample
+from ai4diag.data.voc import read_annotation
 from tests.data.helpers import voc
 
 

@@ -13,8 +13,8 @@ import pandas as pd
 from ai4diag.data import npz
 from ai4diag.data.image_cases import IMAGE_ENDINGS
 from ai4diag.data.prepared import Prepared
+from ai4diag.data.readers.pictures import read_image, resample
 from ai4diag.data.split import COLUMNS
-from ai4diag.data.voc import read_image, resample
 from ai4diag.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]

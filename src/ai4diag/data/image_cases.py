@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from ai4diag.config.card import Card
 from ai4diag.config.sources.images import Images
 from ai4diag.data.check_images import box_findings, image_findings
 from ai4diag.data.problems import ReadError
-from ai4diag.data.voc import Annotation, image_size, read_annotation
+from ai4diag.data.readers.coco import read_coco
+from ai4diag.data.readers.pictures import image_size
+from ai4diag.data.readers.yolo import read_names, read_yolo
+from ai4diag.data.voc import Annotation, read_annotation
 from ai4diag.errors import DataError
 from ai4diag.types import Finding
 
@@ -36,7 +40,10 @@ def read_image_cases(raw: Path, card: Card, images: Images) -> tuple[list[ImageC
         DataError: a folder is missing or holds no images, or a case is there twice.
     """
     files = _by_stem(raw / images.folder, IMAGE_ENDINGS)
-    notes = _by_stem(raw / images.annotations, (".xml",))
+    try:
+        notes, read = _annotations(raw, images)
+    except ReadError as error:
+        return [], [error.finding]
     findings = []
     for name in sorted(files.keys() ^ notes.keys()):
         has, lacks = ("image", "annotation") if name in files else ("annotation", "image")
@@ -48,7 +55,8 @@ def read_image_cases(raw: Path, card: Card, images: Images) -> tuple[list[ImageC
     cases = []
     for name in sorted(files.keys() & notes.keys()):
         try:
-            case = ImageCase(name, files[name], image_size(files[name]), read_annotation(notes[name]))
+            size = image_size(files[name])
+            case = ImageCase(name, files[name], size, read(files[name], size))
         except ReadError as error:
             findings.append(error.finding)
             continue
@@ -57,6 +65,38 @@ def read_image_cases(raw: Path, card: Card, images: Images) -> tuple[list[ImageC
     if not cases and not findings:
         raise DataError(f"{raw / images.folder} holds no images.", "Look at images.folder of the card.")
     return cases, findings
+
+
+Reader = Callable[[Path, tuple[int, int]], Annotation]
+"""From an image file and its size to its annotation."""
+
+
+def _annotations(raw: Path, images: Images) -> tuple[dict[str, Path], Reader]:
+    """Return the name of each annotated image with the file that says so, and the reader of annotations.
+
+    Raises:
+        ReadError: the one file of all annotations cannot be read.
+        DataError: there is no such folder.
+    """
+    place = raw / images.annotations
+    if images.format == "coco":
+        table = read_coco(place)
+        names = {Path(name).stem: place for name in table}
+        if len(names) != len(table):
+            raise ReadError(place.name, "two images of one name", "a name of its own for each case", "Rename one.")
+
+        def of_coco(image: Path, size: tuple[int, int]) -> Annotation:
+            if image.name not in table:
+                raise ReadError(place.name, f"{image.stem} with another ending", image.name, "Correct the file name.")
+            return table[image.name]
+
+        return names, of_coco
+    if images.format == "yolo":
+        classes = read_names(raw / str(images.names))
+        texts = {name: path for name, path in _by_stem(place, (".txt",)).items() if path.name != "classes.txt"}
+        return texts, lambda image, size: read_yolo(texts[image.stem], classes, size)
+    notes = _by_stem(place, (".xml",))
+    return notes, lambda image, size: read_annotation(notes[image.stem])
 
 
 def box_table(cases: list[ImageCase], classes: tuple[str, ...]) -> tuple[pd.DataFrame, list[Finding]]:

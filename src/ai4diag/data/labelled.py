@@ -19,7 +19,7 @@ from ai4diag.data.divide import official_parts
 from ai4diag.data.identify import finish_index, identifiers
 from ai4diag.data.image_cases import IMAGE_ENDINGS
 from ai4diag.data.problems import ReadError, stop_on_errors
-from ai4diag.data.voc import image_size, read_image
+from ai4diag.data.readers.pictures import image_size, read_image
 from ai4diag.errors import ConfigError, DataError, did_you_mean
 from ai4diag.types import Finding, Part
 

@@ -1,4 +1,4 @@
-"""From images with Pascal VOC boxes to prepared cases.
+"""From images with boxes to prepared cases.
 
 Every image is decoded once, resampled, and written to a memory map; never more than one image is held in memory.
 """
@@ -25,8 +25,8 @@ from ai4diag.data.image_cases import ImageCase, box_table, packed_size, read_ima
 from ai4diag.data.packing import channel_moments, memory_map
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import ReadError, stop_on_errors
+from ai4diag.data.readers.pictures import read_image, resample
 from ai4diag.data.similar import BITS, alike, alike_findings, fingerprint
-from ai4diag.data.voc import read_image, resample
 from ai4diag.errors import DataError
 from ai4diag.types import Finding
 

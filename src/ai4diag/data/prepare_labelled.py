@@ -22,7 +22,7 @@ from ai4diag.data.labelled import Labelled, Pixels, read_arrays, read_pictures
 from ai4diag.data.packing import channel_moments, memory_map
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import class_absent, stop_on_errors
-from ai4diag.data.voc import resample
+from ai4diag.data.readers.pictures import resample
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.types import Finding
 

@@ -1,8 +1,8 @@
-"""WFDB records in physical units, and their annotations.
+"""WFDB records in physical units.
 
-A record is `<record>.hea` (text) and the signal files that it names, which lie beside it; annotations are
-`<record>.<ending>`. What the header says is checked before samples are read: a file in another folder, a length that
-the signal file does not have, or a record in several segments is refused.
+A record is `<record>.hea` (text) and the signal files that it names, which lie beside it. What the header says is
+checked before samples are read: a file in another folder, a length that the signal file does not have, or a record in
+several segments is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ DAMAGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, OSError, 
 """What the wfdb package raises on files that are not what they claim."""
 
 Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -76,35 +75,6 @@ def read_record(path: Path, name: str = "", channels: Sequence[str | int] | None
     return Record(name, signals, float(found.fs), names, units)
 
 
-def read_annotations(path: Path, ending: str, name: str = "") -> tuple[Ints, tuple[str, ...]]:
-    """Read the annotations of a record: position in samples (from 0, not decreasing), and symbol.
-
-    Args:
-        path: the record, without ending.
-        ending: of the annotation file, such as `atr`.
-        name: what errors call it.
-
-    Raises:
-        ReadError: the file is missing, or is no annotation file.
-    """
-    import wfdb
-
-    path = Path(path)
-    where = f"{name or path.name}.{ending}"
-    file = path.with_name(f"{path.name}.{ending}")
-    if not file.is_file():
-        raise ReadError(where, "no such file", "an annotation file beside the record", "Add it, or leave it out.")
-    try:
-        found = wfdb.rdann(os.fspath(path), ending)
-        samples = np.asarray(found.sample, np.int64)
-        if len(samples) != len(found.symbol) or (np.diff(samples) < 0).any() or (samples < 0).any():
-            raise ValueError("positions that go back in time")
-    except DAMAGE as error:
-        what = f"annotations that cannot be read ({error})"
-        raise ReadError(where, what, "a WFDB annotation file", "Get the file again.") from None
-    return samples, tuple(found.symbol)
-
-
 def _header(path: Path, name: str) -> Any:
     """Return the header, when its signal files lie beside it and are as long as it says."""
     import wfdb
@@ -124,6 +94,10 @@ def _header(path: Path, name: str) -> Any:
     if not header.n_sig or not header.sig_len or not header.fs or not math.isfinite(header.fs) or header.fs <= 0:
         found = f"{header.n_sig} signals of {header.sig_len} samples at {header.fs} Hz"
         raise ReadError(f"{name}.hea", found, "signals, samples and a sampling rate", "Get the file again.")
+    if any(
+        len(getattr(header, key) or ()) != header.n_sig for key in ("file_name", "fmt", "sig_name", "samps_per_frame")
+    ):
+        raise ReadError(f"{name}.hea", "not a line for each signal", f"{header.n_sig} lines", "Get the file again.")
     for signal_file in dict.fromkeys(header.file_name):
         _check_signal_file(path, name, header, signal_file)
     return header
