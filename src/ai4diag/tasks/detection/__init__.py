@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import TypeAdapter
 
 from ai4diag.config.detection import DetectionModel, DetectionRecipe
-from ai4diag.errors import ConfigError
+from ai4diag.errors import ConfigError, DataError
 from ai4diag.tasks.base import check_hooks
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ai4diag.config.recipe import Recipe
     from ai4diag.data.prepared import Prepared
     from ai4diag.tasks.base import Learner
+    from ai4diag.tasks.detection.learner import DetectionLearner
 
 HOOKS = ("preprocess",)
 """Functions of `pipeline.py` that this task calls."""
@@ -74,6 +75,7 @@ class Detection:
             augment=recipe.train.augment,
             seed=recipe.train.seed,
             packing=prepared.facts.get("packing"),
+            preprocessed="preprocess" in hooks,
         )
 
     def load(self, folder: Path) -> Learner:
@@ -88,3 +90,30 @@ class Detection:
         facts, weights = read_model(folder, self.name)
         model: DetectionModel = TypeAdapter(DetectionModel).validate_python(facts["model"])
         return read_learner(model, facts, weights)
+
+    def gather(self, inputs: Sequence[Path], learner: Learner, folder: Path) -> Prepared:
+        """Read new pictures (PNG, JPEG, TIFF, BMP) or volumes (`ai4diag.data.readers`), and pack them for the model.
+
+        Raises:
+            DataError: a file cannot be read, or is not what the model learned from; or the model's pipeline changes
+                images in `preprocess`, which is not a part of the model.
+        """
+        from ai4diag.data.gather_boxes import gather_box_images, gather_box_volumes
+
+        known = cast("DetectionLearner", learner)
+        if known.preprocessed:
+            raise DataError(
+                "The model's pipeline changes images in `preprocess` of its pipeline.py, which is no part of the model.",
+                "Prepare the new files as a data set of the pipeline.",
+            )
+        if known.packing is None:
+            return gather_box_images(inputs, folder, known.classes, known.channels, known.size)
+        return gather_box_volumes(inputs, folder, known.classes, known.channels, known.packing)
+
+    def deliver(self, table: pd.DataFrame, prepared: Prepared, folder: Path) -> list[Path]:
+        """Write `predictions.csv`, one line per box, and `cases.csv`, one line per case: `gather_boxes.box_lines`."""
+        from ai4diag.data.gather_boxes import box_lines
+        from ai4diag.tasks.deliver import write_csv
+
+        boxes, cases = box_lines(table, prepared)
+        return [write_csv(boxes, folder), write_csv(cases, folder, "cases.csv")]

@@ -89,6 +89,7 @@ class DetectionLearner:
         augment: the recipe's `train.augment`.
         seed: of the initial weights.
         packing: how volumes were packed, `spacing_mm` and `grey`; None when the cases are images.
+        preprocessed: whether the pipeline changes packed images in a hook, which new files would lack.
 
     Raises:
         ConfigError: an augmentation is not known, or the window does not fit the images.
@@ -103,9 +104,10 @@ class DetectionLearner:
         augment: Sequence[str] | Mapping[str, object],
         seed: int,
         packing: Mapping[str, Any] | None = None,
+        preprocessed: bool = False,
     ) -> None:
         check_names(augment)
-        self.packing = packing
+        self.packing, self.preprocessed = packing, preprocessed
         self.model, self.augment = model, tuple(augment)
         self.classes, self.channels, self.size = tuple(classes), tuple(channels), tuple(size)
         with torch.random.fork_rng(devices=[]):
@@ -191,6 +193,7 @@ class DetectionLearner:
             "mean": self.mean.tolist(),
             "spread": self.spread.tolist(),
             "packing": self.packing,
+            "preprocessed": self.preprocessed,
         }
         write_model(folder, "detection", WEIGHTS, save_tensors(weights), facts)
 
@@ -279,7 +282,14 @@ def read_learner(model: AnchorFree | RetinaNet, facts: Mapping[str, Any], weight
         DataError: the weights are not those of the network that `model.json` describes.
     """
     learner = DetectionLearner(
-        model, facts["classes"], facts["channels"], facts["size"], augment=(), seed=0, packing=facts.get("packing")
+        model,
+        facts["classes"],
+        facts["channels"],
+        facts["size"],
+        augment=(),
+        seed=0,
+        packing=facts.get("packing"),
+        preprocessed=facts.get("preprocessed", False),
     )
     stored, own = load_tensors(weights), learner.network.state_dict()
     for name in sorted(stored.keys() | own.keys()):
