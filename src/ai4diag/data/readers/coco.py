@@ -45,7 +45,7 @@ def read_coco(path: Path) -> dict[str, Annotation]:
     for place, item in enumerate(_list(path, content, "annotations"), start=1):
         where = f"{path.name}, annotation {place}"
         image, category = item.get("image_id"), item.get("category_id")
-        if image not in boxes or category not in classes:
+        if type(image) is not int or type(category) is not int or image not in boxes or category not in classes:
             found = f"image_id {_short(image)} and category_id {_short(category)}"
             raise ReadError(where, found, "numbers that images and categories list", "Correct the file.")
         boxes[image].append((classes[category], _box(where, item.get("bbox")), item.get("iscrowd") in (1, True)))

@@ -29,14 +29,16 @@ _EXCHANGED = (5, 6, 7, 8)
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return rows and columns of a picture, as it is meant to be looked at, without decoding its pixels.
+    """Return rows and columns of a picture, as it is meant to be looked at; its pixels are decoded only if it turns.
 
     Raises:
-        ReadError: not an image, or more pixels than `LARGEST_IMAGE_PIXELS`.
+        ReadError: not an image, or more pixels than `LARGEST_IMAGE_PIXELS`; or one that turns and is damaged.
     """
     with _open(path) as image:
-        rows, columns = int(image.height), int(image.width)
-        return (columns, rows) if _orientation(path, image) in _EXCHANGED else (rows, columns)
+        if _orientation(image) not in _EXCHANGED:
+            return int(image.height), int(image.width)
+        turned = _turned(path, image)  # Pillow exchanges the sides of some formats by itself, and of others not
+        return int(turned.height), int(turned.width)
 
 
 def read_image(path: Path, channels: int) -> npt.NDArray[np.uint8]:
@@ -50,8 +52,6 @@ def read_image(path: Path, channels: int) -> npt.NDArray[np.uint8]:
         ReadError: unreadable, truncated, too large, more than 8 bits per channel, pixels that are transparent, or
             colours where grey is expected.
     """
-    from PIL import ImageOps
-
     with _open(path) as image:
         deep = any(";16" in str(tile) for tile in image.tile)  # Pillow would cut 16-bit colour to 8 bits by itself
         if image.mode not in _MODES[channels] or deep:
@@ -59,16 +59,10 @@ def read_image(path: Path, channels: int) -> npt.NDArray[np.uint8]:
             found = f"pixels of mode {image.mode}" + (" with 16 bits" if deep and image.mode[:2] != "I;" else "")
             cure = "Convert the image, with the range of values that matters, or the card."
             raise ReadError(path.name, found, expected, cure)
-        try:
-            turned = ImageOps.exif_transpose(image) if _orientation(path, image) > 1 else image
-            picture = _without_palette(path, turned)
-            if channels == 1:
-                _refuse_colour(path, picture)
-            array = np.asarray(picture.convert("L" if channels == 1 else "RGB"), np.uint8)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ReadError(
-                path.name, f"a damaged image ({error})", "a whole image", "Fetch or export the file again."
-            ) from None
+        picture = _without_palette(path, _turned(path, image))
+        if channels == 1:
+            _refuse_colour(path, picture)
+        array = np.asarray(picture.convert("L" if channels == 1 else "RGB"), np.uint8)
     return np.ascontiguousarray(array[None] if channels == 1 else array.transpose(2, 0, 1))
 
 
@@ -115,7 +109,20 @@ def _refuse_colour(path: Path, image: Picture) -> None:
             raise ReadError(path.name, "a palette of colours", "8-bit grey", cure)
 
 
-def _orientation(path: Path, image: ImageFile) -> int:
+def _turned(path: Path, image: ImageFile) -> Picture:
+    """Return the decoded picture as its EXIF orientation says."""
+    from PIL import ImageOps
+
+    try:
+        image.load()
+        turned = ImageOps.exif_transpose(image) if _orientation(image) > 1 else image
+    except (OSError, SyntaxError, ValueError) as error:
+        cure = "Fetch or export the file again."
+        raise ReadError(path.name, f"a damaged image ({error})", "a whole image", cure) from None
+    return turned
+
+
+def _orientation(image: ImageFile) -> int:
     """Return the EXIF orientation, 1 for none; a damaged note counts as none."""
     try:
         with warnings.catch_warnings():
