@@ -103,7 +103,7 @@ class Detection:
         known = cast("DetectionLearner", learner)
         if known.preprocessed:
             raise DataError(
-                "The model's pipeline changes images in `preprocess` of its pipeline.py, which is no part of the model.",
+                "The pipeline changes images in `preprocess` of its pipeline.py, which is no part of the model.",
                 "Prepare the new files as a data set of the pipeline.",
             )
         if known.packing is None:
