@@ -100,7 +100,7 @@ class SurvivalScores:
                 return "nobody of the training part was under observation so long"
             return by_then or f"no comparable pair: {events} events among {len(time)} cases"
         if events < FEW_EVENTS:
-            return by_then or f"rests on only {events} events"
+            return by_then or f"rests on only {events} event{'' if events == 1 else 's'}"
         return ""
 
     def curves(self) -> dict[str, Any]:
