@@ -19,20 +19,8 @@ from tests.data.test_prepare_labelled import recipe
 
 CARDS = Catalogue(Path(__file__).parents[2] / "datasets")
 MIRROR = os.environ.get("AI4DIAG_MIRROR", "")
-FLAT = [
-    "path",
-    "chest",
-    "derma",
-    "oct",
-    "pneumonia",
-    "retina",
-    "breast",
-    "blood",
-    "tissue",
-    "organa",
-    "organc",
-    "organs",
-]
+FLAT = ["path", "chest", "derma", "oct", "pneumonia", "retina", "breast", "blood", "tissue"]
+FLAT += ["organa", "organc", "organs"]
 DEEP = ["organ", "nodule", "adrenal", "fracture", "vessel", "synapse"]
 NAMES = [f"{name}mnist" for name in FLAT] + [f"{name}mnist3d" for name in DEEP]
 CLASSES = [9, 14, 7, 4, 2, 5, 2, 8, 8, 11, 11, 11, 11, 2, 2, 3, 2, 2]

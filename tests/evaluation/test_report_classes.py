@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from ai4diag.config.plan import Evaluate
 from ai4diag.evaluation.evaluate import Evaluation, evaluate
 from ai4diag.evaluation.report import DatasetFacts, PartLine, ReportContext, multiclass, multilabel, render
-from ai4diag.evaluation.report.classes import DRAWN
+from ai4diag.evaluation.report.classes import DRAWN, PICTURES
 
 
 def table(classes: list[str], target: str, part: str = "test", count: int = 60) -> pd.DataFrame:
@@ -103,3 +105,20 @@ def test_worst_cases_say_what_they_were_called() -> None:
     assert shown.columns[:4] == ("Case", "Truth", "Called", "Score of the truth")
     steps = [abs("abc".index(row[1]) - "abc".index(row[2])) for row in shown.rows]
     assert steps == sorted(steps, reverse=True)
+
+
+def test_worst_cases_are_shown_as_pictures_where_there_are_images() -> None:
+    found, context = judged(["a", "b", "c"], "multiclass", "accuracy")
+    image = np.zeros((28, 28, 3), np.uint8)
+    shown = dataclasses.replace(context, picture=lambda case: (image, (1.0, 1.0)))
+    section = multiclass.cases(found, shown)
+    assert section is not None
+    ((title, pictures),) = section.pictures
+    worst = found.curves["worst"]
+    assert title == "Largest errors"
+    assert [item.case_id for item in pictures] == [line["case_id"] for line in worst[:PICTURES]]
+    assert pictures[0].caption.startswith(f"{worst[0]['truth']}, called {worst[0]['called']} (score ")
+    html = render(found, shown)
+    assert html.count("data:image/jpeg") == PICTURES
+    assert "Legend of the pictures" not in html
+    assert "data:image" not in render(found, context)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ai4diag.evaluation.report import charts, words
 from ai4diag.evaluation.report.charts import Chart, Line, Table
+from ai4diag.evaluation.report.classes import pictures_of
 from ai4diag.evaluation.report.context import ReportContext
 from ai4diag.evaluation.report.parts import Section, defined, plain, said
 
@@ -20,6 +21,8 @@ COUNTED = "{name}"
 """Heading of the number of cases of a class."""
 YES = "A score of at least {at:.3g} counts as a yes."
 """What the operating point means."""
+LEGEND: tuple[tuple[str, str], ...] = ()
+"""Nothing is drawn over pictures."""
 ERRORS = 10
 """Worst cases that are shown in a table."""
 
@@ -81,7 +84,8 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
     wrong = sum(row[1] != row[2] for row in table.rows)
     shown = words.counted(len(table.rows), "case")
     sentence = f"The {shown} of the test part whose score is furthest from the truth; {wrong} of them called wrongly."
-    return Section((sentence,), (table,))
+    lines = [{**line, "called": row[2]} for line, row in zip(worst, table.rows, strict=False)]
+    return Section((sentence,), (table,), pictures=pictures_of(lines, context))
 
 
 def _error_table(worst: Sequence[Mapping[str, Any]], evaluation: Evaluation) -> Table:

@@ -9,13 +9,17 @@ import numpy as np
 
 from ai4diag.evaluation.report import words
 from ai4diag.evaluation.report.charts import Chart, Line, Table, roc_per_class
+from ai4diag.evaluation.report.context import ReportContext
 from ai4diag.evaluation.report.parts import Section, defined, plain
+from ai4diag.evaluation.report.pictures import CasePicture, plain_picture
 
 if TYPE_CHECKING:
     from ai4diag.evaluation.evaluate import Evaluation
 
 DRAWN = 6
 """Most curves in one plot; of more classes those with the smallest area are drawn."""
+PICTURES = 8
+"""Worst cases that are shown as pictures."""
 ERRORS = 10
 """Worst cases that are shown in a table."""
 
@@ -31,11 +35,35 @@ def roc_charts(evaluation: Evaluation) -> list[Chart]:
     return [roc_per_class(lines, [line.name in drawn for line in lines])]
 
 
-def worst_cases(evaluation: Evaluation, sentence: str, score: str) -> Section | None:
-    """Return the worst cases as a table; None when there are none.
+def pictures_of(
+    lines: Sequence[Mapping[str, Any]], context: ReportContext
+) -> tuple[tuple[str, tuple[CasePicture, ...]], ...]:
+    """Return the pictures of cases with what was true and what was called; nothing where there are no images.
+
+    Args:
+        lines: case_id, truth, called and score of each case.
+        context: gives the images.
+    """
+    if context.picture is None:
+        return ()
+    found = tuple(
+        plain_picture(
+            str(line["case_id"]),
+            f"{line['truth']}, called {line['called']} (score {words.number(line['score'])}).",
+            context.picture(str(line["case_id"])),
+            f"case{number}",
+        )
+        for number, line in enumerate(lines[:PICTURES])
+    )
+    return (("Largest errors", found),) if any(item.svg is not None for item in found) else ()
+
+
+def worst_cases(evaluation: Evaluation, context: ReportContext, sentence: str, score: str) -> Section | None:
+    """Return the worst cases as pictures and a table; None when there are none.
 
     Args:
         evaluation: its `curves["worst"]` has truth, called and score of each case beside the columns of predictions.
+        context: gives the images.
         sentence: what the cases are, with `{shown}`.
         score: heading of the column of scores.
     """
@@ -55,4 +83,5 @@ def worst_cases(evaluation: Evaluation, sentence: str, score: str) -> Section | 
     numeric = {i for i, name in enumerate(names) if all(isinstance(line[name], (int, float)) for line in worst)}
     text = frozenset(set(range(len(names))) - numeric)
     shown = words.counted(len(rows), "case")
-    return Section((sentence.format(shown=shown),), (Table("Largest errors first", titles, rows, text),))
+    tables = (Table("Largest errors first", titles, rows, text),)
+    return Section((sentence.format(shown=shown),), tables, pictures=pictures_of(worst, context))

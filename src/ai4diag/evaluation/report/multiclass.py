@@ -19,6 +19,9 @@ COUNTED = "{name}"
 YES = "The class with the largest score is the answer."
 """What the operating point means."""
 
+LEGEND: tuple[tuple[str, str], ...] = ()
+"""Nothing is drawn over pictures."""
+
 
 def curves(evaluation: Evaluation) -> list[Chart]:
     """Return the plots of the curves that are defined."""
@@ -39,4 +42,4 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
     """Return the worst cases; None when there are none."""
     furthest = "that are furthest off, then those " if evaluation.target == "ordinal" else ""
     sentence = f"{{shown}} of the test part, first those {furthest}whose true class has the lowest score."
-    return worst_cases(evaluation, sentence, "Score of the truth")
+    return worst_cases(evaluation, context, sentence, "Score of the truth")

@@ -21,6 +21,9 @@ COUNTED = "{name}"
 YES = "Each class has its own threshold; a score of at least that counts as a yes."
 """What the operating point means."""
 
+LEGEND: tuple[tuple[str, str], ...] = ()
+"""Nothing is drawn over pictures."""
+
 
 def curves(evaluation: Evaluation) -> list[Chart]:
     """Return the plots of the curves that are defined."""
@@ -45,6 +48,5 @@ def confusion(evaluation: Evaluation) -> Table | None:
 
 def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
     """Return the worst cases; None when there are none."""
-    return worst_cases(
-        evaluation, "{shown} of the test part, those with the most wrong answers first.", "Largest error"
-    )
+    sentence = "{shown} of the test part, those with the most wrong answers first."
+    return worst_cases(evaluation, context, sentence, "Largest error")

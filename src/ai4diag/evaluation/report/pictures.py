@@ -89,6 +89,20 @@ def case_picture(case: Mapping[str, Any], classes: Sequence[str], picture: Pictu
     return CasePicture(case_id, _overlay(image, marks, key, f"Case {case_id}", caption), caption)
 
 
+def plain_picture(case_id: str, caption: str, picture: Picture | None, key: str) -> CasePicture:
+    """Return the picture of a case with nothing drawn over it.
+
+    Args:
+        case_id: name of the case.
+        caption: what was true and what was said.
+        picture: the image, or None.
+        key: prefix of ids, unique in the report.
+    """
+    if picture is None:
+        return CasePicture(case_id, None, caption)
+    return CasePicture(case_id, _overlay(picture[0], [], key, f"Case {case_id}", caption), caption)
+
+
 def _overlay(image: npt.NDArray[np.uint8], marks: Sequence[Markup], key: str, title: str, text: str) -> Markup:
     rows, columns = image.shape[:2]
     head = Markup(
