@@ -27,7 +27,7 @@ from ai4diag.data.prepare_labelled import truth_columns
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import ReadError, stop_on_errors
 from ai4diag.data.signal_cases import Cutting, RecordCases, read_cases
-from ai4diag.data.signal_records import Records, list_records
+from ai4diag.data.signal_records import Records, labelled, list_records
 from ai4diag.data.windows import RHYTHM
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.types import Finding
@@ -108,7 +108,8 @@ def prepare_signals(
     records, findings = list_records(raw, card, card.signals, cutting.sample_rate_hz)
     kept, parts, noticed = official_parts(records.index["case_id"], card, raw, recipe.data.split)
     part_of = None if parts is None else dict(zip(records.index["case_id"][kept], parts, strict=True))
-    records, findings = records.keep(kept), findings + noticed
+    records, unlabelled = labelled(records.keep(kept), card.signals.labels)
+    findings += noticed + unlabelled
     stop_on_errors(findings, card.name)
     folder.mkdir(parents=True, exist_ok=True)
     with _growing(folder) as stream:
@@ -219,7 +220,7 @@ def _read_all(
         packed.shapes.setdefault(samples.shape[1:], str(known["case_id"]))
         packed.rates.add(cases.rate_hz)
     stream.flush()
-    return packed, problems + _uneven(packed) + gather_notices(notices)
+    return packed, (problems or _uneven(packed)) + gather_notices(notices)
 
 
 def _uneven(packed: Packed) -> list[Finding]:

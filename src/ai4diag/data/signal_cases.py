@@ -13,7 +13,8 @@ import numpy.typing as npt
 from ai4diag.config.timeseries import Window
 from ai4diag.data.check_signals import FLAT, Notice, plateaus
 from ai4diag.data.problems import ReadError
-from ai4diag.data.readers.wfdb_records import Record, read_annotations, read_record
+from ai4diag.data.readers.wfdb_annotations import read_annotations
+from ai4diag.data.readers.wfdb_records import Record, read_record
 from ai4diag.data.windows import LONGEST_S, cut, resample, rhythm, starts_around, starts_of_fixed
 from ai4diag.errors import did_you_mean
 
@@ -119,23 +120,25 @@ def read_beats(path: Path, record: Record, cutting: Cutting) -> Beats:
         ReadError: no such file, a symbol that the card does not know, a beat behind the end, or no beat at all.
     """
     ending = str(cutting.annotation)
-    samples, symbols = read_annotations(path, ending, record.name)
+    found = read_annotations(path, ending, record.name)
+    times_s = found.samples / (found.rate_hz or record.sample_rate_hz)
     class_of = {symbol: number for number, own in enumerate(cutting.symbols.values()) for symbol in own}
     class_of |= dict.fromkeys(cutting.other_beats, -1) | dict.fromkeys(cutting.no_beats, -2)
     where = f"{record.name}.{ending}"
-    for sample, symbol in zip(samples, symbols, strict=True):
+    for time_s, symbol in zip(times_s, found.symbols, strict=True):
         if symbol not in class_of:
-            found = f"symbol '{symbol}' at {sample / record.sample_rate_hz:.2f} s"
+            what = f"symbol '{symbol}' at {time_s:.2f} s"
             cure = f"{did_you_mean(symbol, class_of)} Add it to symbols, other_beats or no_beats of the card."
-            raise ReadError(where, found, "a symbol of the card", cure)
-    if len(samples) and samples[-1] >= record.signals.shape[1]:
-        found = f"an annotation at sample {samples[-1]}"
-        raise ReadError(where, found, f"less than {record.signals.shape[1]}, the length", "Use the record's own file.")
-    classes = np.array([class_of[symbol] for symbol in symbols], np.int64)
+            raise ReadError(where, what, "a symbol of the card", cure)
+    length_s = record.signals.shape[1] / record.sample_rate_hz
+    if len(times_s) and times_s[-1] >= length_s:
+        what = f"an annotation at {times_s[-1]:.2f} s"
+        raise ReadError(where, what, f"less than {length_s:.2f} s, the length", "Use the record's own file.")
+    classes = np.array([class_of[symbol] for symbol in found.symbols], np.int64)
     if not (classes >= -1).any():
         raise ReadError(where, "no beat", "annotated beats", "Add the annotations, or leave the record out.")
     is_beat = classes >= -1
-    return Beats(samples[is_beat] / record.sample_rate_hz, classes[is_beat])
+    return Beats(times_s[is_beat], classes[is_beat])
 
 
 def cut_record(record: Record, cutting: Cutting, beats: Beats | None) -> RecordCases:

@@ -80,26 +80,22 @@ def list_records(
     for attribute in signals.table.attributes if signals.table is not None else ():
         index[attribute.column] = _attribute(table[attribute.column], attribute, where)
     findings = finish_index(index, card, where)
-    records = Records(index, tuple(paths), None)
-    if signals.labels is None:
-        return records, findings
-    labels = _labels(table, raw, signals.labels, card.classes, where)
-    records, noticed = _labelled(Records(index, tuple(paths), labels), signals.labels, where)
-    return records, findings + noticed
+    shows = None if signals.labels is None else _labels(table, raw, signals.labels, card.classes, where)
+    return Records(index, tuple(paths), shows), findings
 
 
-def _labelled(records: Records, labels: RecordLabels, where: str) -> tuple[Records, list[Finding]]:
+def labelled(records: Records, labels: RecordLabels | None) -> tuple[Records, list[Finding]]:
     """Leave out records without a class where the card says so; records of several are errors unless multilabel."""
-    assert records.labels is not None
-    count = records.labels.sum(axis=1)
+    if records.labels is None or labels is None:
+        return records, []
+    where, count = f"column '{labels.column}'", records.labels.sum(axis=1)
     findings = []
     wrong = np.flatnonzero((count > 1) & (not labels.multilabel))
     empty = np.flatnonzero(count == 0)
-    for rows, code, what in ((wrong, "several-classes", "records of several classes"),):
-        if len(rows):
-            found = f"{len(rows)} {what}, such as {records.index['case_id'].iloc[rows[0]]}"
-            cure = "Set multilabel in the card, or correct the values."
-            findings.append(Finding("error", code, where, found, "one class per record", cure))
+    if len(wrong):
+        found = f"{len(wrong)} records of several classes, such as {records.index['case_id'].iloc[wrong[0]]}"
+        cure = "Set multilabel in the card, or correct the values."
+        findings.append(Finding("error", "several-classes", where, found, "one class per record", cure))
     if len(empty) and labels.leave_out_unlabelled:
         found = f"{len(empty)} of {len(count)} records are of no class and are left out"
         cure = "Nothing to do: the card says so."

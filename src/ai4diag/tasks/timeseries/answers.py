@@ -15,7 +15,8 @@ from ai4diag.data.check_signals import Notice, gather_notices
 from ai4diag.data.prepare_signals import record_index, signal_facts
 from ai4diag.data.prepared import Prepared, write_prepared
 from ai4diag.data.problems import ReadError
-from ai4diag.data.readers.wfdb_records import Record, read_annotations, read_record
+from ai4diag.data.readers.wfdb_annotations import read_annotations
+from ai4diag.data.readers.wfdb_records import Record, read_record
 from ai4diag.data.signal_cases import Beats, Cutting, RecordCases, cut_record
 from ai4diag.data.split import COLUMNS
 from ai4diag.data.windows import bridge
@@ -101,17 +102,18 @@ def beats_of(path: Path, record: Record, cutting: Cutting) -> tuple[Beats, str]:
     for ending in dict.fromkeys([cutting.annotation, *ENDINGS]):
         if ending is None or not path.with_name(f"{path.name}.{ending}").is_file():
             continue
-        samples, symbols = read_annotations(path, ending, path.name)
+        found = read_annotations(path, ending, path.name)
         known = {symbol for own in cutting.symbols.values() for symbol in own} | {*cutting.other_beats}
-        is_beat = np.array([symbol in (known | BEATS) - {*cutting.no_beats} for symbol in symbols], bool)
-        samples, source = samples[is_beat], f"annotations .{ending}"
+        is_beat = np.array([symbol in (known | BEATS) - {*cutting.no_beats} for symbol in found.symbols], bool)
+        times_s = (found.samples / (found.rate_hz or record.sample_rate_hz))[is_beat]
+        source = f"annotations .{ending}"
         break
     else:
-        samples, source = detect_beats(record), "detector xqrs"
-    samples = samples[samples < record.signals.shape[1]]
-    if not len(samples):
+        times_s, source = detect_beats(record) / record.sample_rate_hz, "detector xqrs"
+    times_s = times_s[times_s < record.signals.shape[1] / record.sample_rate_hz]
+    if not len(times_s):
         raise DataError(f"{path.name} has no beats ({source}).", "Give a longer record, or annotations beside it.")
-    return Beats(samples / record.sample_rate_hz, np.zeros(len(samples), np.int64)), source
+    return Beats(times_s, np.zeros(len(times_s), np.int64)), source
 
 
 def detect_beats(record: Record) -> npt.NDArray[np.int64]:
