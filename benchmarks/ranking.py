@@ -74,7 +74,7 @@ def everything(truth: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> Row:
     plan = Evaluate(primary="auroc", interval=Interval(resamples=RESAMPLES))
 
     def ours() -> Any:
-        return evaluate(table, "tabular", ["no", "yes"], plan)
+        return evaluate(table, task="tabular", classes=("no", "yes"), plan=plan)
 
     found = [estimate for estimate in ours().estimates if estimate.part == "test"]
     note = f"{len(found)} estimates with intervals, the headline on validation, and what the report draws."

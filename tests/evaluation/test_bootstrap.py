@@ -142,3 +142,15 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         found = intervals(mean_of(values), np.arange(100), Interval(level=0.9, resamples=300))
         covered += found.low[0] <= 0 <= found.high[0]
     assert 0.85 < covered / 300 < 0.95
+
+
+def test_counts_by_numba_are_the_draws_of_numpy():
+    strata = np.array([0] * 700 + [1] * 500)
+    plan = Interval(resamples=20_000)
+    compiled = next(iter(resamples(strata, plan, len(strata))))
+    assert plan.resamples * len(strata) > bootstrap.WORTH_COMPILING
+    generator = np.random.default_rng(plan.seed)
+    for units in (np.arange(700), np.arange(700, 1200)):
+        drawn = generator.integers(0, len(units), (len(compiled), len(units)))
+        expected = [np.bincount(row, minlength=len(units)) for row in drawn]
+        np.testing.assert_array_equal(compiled[:, units], expected)

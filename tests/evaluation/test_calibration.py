@@ -108,3 +108,21 @@ def test_compiled_and_numpy_agree():
 def test_a_score_that_is_no_probability_is_refused(wrong):
     with pytest.raises(DataError, match=r"outside 0\.\.1"):
         Calibration([0, 1], [0.5, wrong])
+
+
+def test_many_resamples_of_many_cases_equal_those_one_by_one():
+    """The start by a Taylor sum and the exponential of its own change no answer, nor which rows have none."""
+    rng = np.random.default_rng(5)
+    score = rng.uniform(1e-9, 1 - 1e-9, 400)
+    truth = (rng.random(400) < score**2).astype(int)
+    found = Calibration(truth, score)
+    weights = np.stack([np.bincount(rng.integers(0, 400, 400), minlength=400) for _ in range(40)]).astype(float)
+    weights[0] = truth  # one class alone
+    weights[1] = 0
+    weights[2, 5:] = 0  # far from the whole
+    for own, other in zip(
+        found.recalibration(weights, compiled=True), found.recalibration(weights, compiled=False), strict=True
+    ):
+        np.testing.assert_allclose(own, other, atol=1e-9)
+        assert np.isnan(own[:2]).all()
+        assert np.isfinite(own[3:]).all()

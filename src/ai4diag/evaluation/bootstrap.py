@@ -8,6 +8,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -28,6 +29,12 @@ MOST_UNDEFINED = 0.1
 ROUNDING = 1e-12
 BLOCK = 4_000_000
 """Resamples x cases that are held at once: 32 MB of weights."""
+LARGE = 3_000_000
+"""Weights from which they are laid out row by row for the compiled loops; sums over cases differ in their last bit."""
+AT_ONCE = 250_000
+"""Draws that are held at once: 2 MB, which stay near the processor. Any number gives the same draws."""
+WORTH_COMPILING = 20_000_000
+"""Resamples x units from which numba counts; the counts are the same."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,9 @@ def intervals(
 
 def _of_cases(weights: Floats, codes: Ints) -> Floats:
     alone = len(codes) == weights.shape[1] and (codes == np.arange(len(codes))).all()
-    return weights if alone else weights[:, codes]
+    if alone:
+        return weights
+    return np.take(weights, codes, axis=1) if weights.size > LARGE else weights[:, codes]
 
 
 def _no_interval(value: float, usable: Floats, undefined: int, plan: Interval) -> str:
@@ -123,6 +132,9 @@ def resamples(strata: Ints, plan: Interval, n_cases: int) -> Iterator[Floats]:
     Each stratum is resampled to its own size. The same strata, seed and number of cases give the same weights.
     """
     generator = np.random.default_rng(plan.seed)
+    compiled = plan.resamples * len(strata) > WORTH_COMPILING
+    if compiled:
+        from ai4diag.evaluation import kernels
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     rows = max(1, BLOCK // max(n_cases, 1))
     for first in range(0, plan.resamples, rows):
@@ -130,9 +142,13 @@ def resamples(strata: Ints, plan: Interval, n_cases: int) -> Iterator[Floats]:
         weights = np.zeros((size, len(strata)))
         for units in members:
             columns = units if len(members) > 1 else slice(None)
-            chosen = generator.integers(0, len(units), (size, len(units)))
-            for row, drawn in zip(weights, chosen, strict=True):
-                row[columns] = np.bincount(drawn, minlength=len(units))
+            for part in np.array_split(weights, math.ceil(size * len(units) / AT_ONCE)):
+                chosen = generator.integers(0, len(units), (len(part), len(units)))
+                if compiled:
+                    kernels.count(units[chosen] if len(members) > 1 else chosen, part)
+                    continue
+                for row, drawn in zip(part, chosen, strict=True):
+                    row[columns] = np.bincount(drawn, minlength=len(units))
         yield weights
 
 

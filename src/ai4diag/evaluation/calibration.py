@@ -5,6 +5,8 @@ Everything takes weights `(B, n)` and gives `(B,)`.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -83,9 +85,14 @@ class Calibration:
         if compiled:
             from ai4diag.evaluation import kernels
 
+            shift = _newton(np.ones((1, len(self._truth))), self._truth, self._logit, identity, slope_free=False)[0]
+            shift = shift if np.isfinite(shift).all() else identity
             draws = np.ascontiguousarray(weights)
-            intercept = kernels.recalibration(draws, self._truth, self._logit, identity, False, STEPS)
-            both = kernels.recalibration(draws, self._truth, self._logit, start, True, STEPS)
+            fixed, free = (
+                _near(draws, self._truth, self._logit, s, slope_free=f) for s, f in ((shift, False), (start, True))
+            )
+            intercept = kernels.recalibration(draws, self._truth, self._logit, fixed, False, STEPS)
+            both = kernels.recalibration(draws, self._truth, self._logit, free, True, STEPS)
         else:
             intercept = _newton(weights, self._truth, self._logit, identity, slope_free=False)
             both = _newton(weights, self._truth, self._logit, start, slope_free=True)
@@ -100,6 +107,40 @@ class Calibration:
             for values in (self._probability, self._truth)
         )
         return {"mean_score": mean.tolist(), "observed": observed.tolist(), "n": count[used].tolist()}
+
+
+def _near(weights: Floats, truth: Floats, logit: Floats, start: Floats, *, slope_free: bool) -> Floats:
+    """Return where Newton's method had best begin for each row of weights, `(B, 2)`: the answer to about 1e-7.
+
+    All resamples lie near the answer of the whole data, `start`. There the logistic function is replaced by its Taylor
+    sum of third order in (intercept, slope), whose coefficients are sums over cases, one matrix product for all rows.
+    Each row is then solved without looking at a case. Rows that run away begin at `start`.
+    """
+    p = 1 / (1 + np.exp(-(start[0] + start[1] * logit)))
+    first = p * (1 - p)
+    derivatives = (truth - p, first, first * (1 - 2 * p), first * (1 - 6 * first))
+    axes = (0, 1) if slope_free else (0,)
+    terms = [(k, m) for k in range(4) for m in range((k + 1 if k else 1) * slope_free + 1)]
+    columns = np.stack([derivatives[k] * logit**m for k, m in terms], axis=1)
+    sums = dict(zip(terms, (weights @ columns).T, strict=True))
+    orders = [(k, j) for k in (1, 2, 3) for j in range(k * slope_free + 1)]
+    step = np.zeros((2, len(weights)))
+    with np.errstate(all="ignore"):
+        for _ in range(8):
+            gradient = [sums[0, axis].copy() for axis in axes]
+            for k, j in orders:
+                part = step[0] ** (k - j) * step[1] ** j * math.comb(k, j) / math.factorial(k)
+                for axis in axes:
+                    gradient[axis] -= part * sums[k, j + axis]
+            if slope_free:
+                a, b, c = (sums[1, m] for m in range(3))
+                step += np.stack([c * gradient[0] - b * gradient[1], a * gradient[1] - b * gradient[0]]) / (
+                    a * c - b * b
+                )
+            else:
+                step[0] += gradient[0] / sums[1, 0]
+    tame = np.isfinite(step).all(axis=0) & (np.abs(step).max(axis=0) < 0.5)
+    return start + np.where(tame, step, 0.0).T
 
 
 def _newton(weights: Floats, truth: Floats, logit: Floats, start: Floats, *, slope_free: bool) -> Floats:

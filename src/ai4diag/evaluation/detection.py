@@ -28,7 +28,7 @@ COCO_IOUS: Floats = np.linspace(0.5, 0.95, 10)
 IOUS: Floats = np.concatenate([[0.1], COCO_IOUS])
 RECALL_LEVELS: Floats = np.linspace(0, 1, 101)
 FOUND, FALSE, IGNORED = 1, 0, -1
-WORTH_COMPILING = 5_000_000
+WORTH_COMPILING = 400_000
 """Detections x thresholds x resamples from which numba is used; below, numpy is done before numba is imported."""
 
 

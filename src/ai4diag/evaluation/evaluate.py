@@ -119,6 +119,14 @@ def evaluate(
     )
 
 
+def headline(predictions: pd.DataFrame, target: str, classes: Sequence[str], plan: Evaluate) -> float:
+    """Return the value of the headline estimate on the test part, as `evaluate` finds it, without its interval."""
+    parts = {name: predictions[predictions["part"] == name] for name in ("test", "validation")}
+    scoring = scored_by(target)
+    point = scoring.choose_threshold(parts["validation"], parts["test"], classes, plan.operating_point)
+    return _point_value(scoring.scores(parts["test"], classes, point), plan.primary)
+
+
 def _headline_first(entries: Entries, primary: str) -> list[tuple[str, str]]:
     if (primary, "all") not in entries:
         known = dict.fromkeys(name for name, group in entries if group == "all")
@@ -201,9 +209,9 @@ def _in_order(values: Any) -> list[Any]:
 
 
 def _known_columns(table: pd.DataFrame, names: Sequence[str], where: str) -> None:
-    known = [str(name) for name in table.columns if not table[name].map(np.ndim).any()]  # lists of boxes are no groups
     for name in names:
-        if name not in known:
+        if name not in table or table[name].map(np.ndim).any():  # lists of boxes are no groups
+            known = [str(column) for column in table.columns if not table[column].map(np.ndim).any()]
             raise ConfigError(f"evaluate.{where}: the predictions have no column '{name}'. {did_you_mean(name, known)}")
 
 

@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ai4diag.evaluation.boxes import iou_matrix
-from ai4diag.evaluation.detection import WORTH_COMPILING, DetectionCases
+from ai4diag.evaluation.detection import DetectionCases
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 FALSE_PER_IMAGE: Floats = np.array([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8])
 HIT_IOU = 0.1
+WORTH_COMPILING = 5_000_000
+"""Detections x resamples from which numba is used."""
 
 
 class Froc:

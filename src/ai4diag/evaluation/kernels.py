@@ -13,6 +13,20 @@ from numba import njit
 FOUND = 1
 FALSE = 0
 IGNORED = -1
+TINY = 1e-300
+LOG2_E = 1.4426950408889634
+LN2_HIGH, LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+"""The first has 21 zero bits at its end, so that up to 2^20 times it is exact."""
+ROUND = 6755399441055744.0
+"""1.5 * 2^52: added to a double, it leaves the nearest whole number in the low bits."""
+
+
+@njit(cache=True)
+def count(chosen, weights):  # type: ignore[no-untyped-def]
+    """Add to float64 `weights` `(B, units)`, in place, how often each unit is in the row of int64 `chosen` `(B, n)`."""
+    for b in range(len(chosen)):
+        for i in range(chosen.shape[1]):
+            weights[b, chosen[b, i]] += 1.0
 
 
 @njit(cache=True)
@@ -87,26 +101,33 @@ def match(boxes, starts, truth, truth_starts, ignore, thresholds):  # type: igno
         int8 `(T, n)` of FOUND, FALSE, IGNORED.
     """
     result = np.zeros((len(thresholds), len(boxes)), np.int8)
-    taken = np.zeros(len(truth), np.bool_)
+    taken = np.zeros((len(thresholds), len(truth)), np.bool_)
+    near, overlap = np.empty(len(truth), np.int64), np.empty(len(truth))
+    lowest = min(thresholds.min(), 1 - 1e-10)
     for group in range(len(starts) - 1):
         first, last = truth_starts[group], truth_starts[group + 1]
-        if first == last:
-            continue
-        overlap = iou_matrix(boxes[starts[group] : starts[group + 1]], truth[first:last], ignore[first:last])
-        for t in range(len(thresholds)):
-            taken[first:last] = False
-            for d in range(overlap.shape[0]):
+        for d in range(starts[group], starts[group + 1]):
+            n = 0
+            for g in range(first, last):
+                value = _iou(boxes, d, truth, g, ignore[g])
+                if value >= lowest:
+                    near[n], overlap[n] = g, value
+                    n += 1
+            if n == 0:
+                continue
+            for t in range(len(thresholds)):
                 best, where = min(thresholds[t], 1 - 1e-10), -1
-                for g in range(first, last):
-                    if taken[g] and not ignore[g]:
+                for c in range(n):
+                    g = near[c]
+                    if taken[t, g] and not ignore[g]:
                         continue
                     if where >= 0 and ignore[g] and not ignore[where]:
                         break
-                    if overlap[d, g - first] >= best:
-                        best, where = overlap[d, g - first], g
+                    if overlap[c] >= best:
+                        best, where = overlap[c], g
                 if where >= 0:
-                    taken[where] = True
-                    result[t, starts[group] + d] = IGNORED if ignore[where] else FOUND
+                    taken[t, where] = True
+                    result[t, d] = IGNORED if ignore[where] else FOUND
     return result
 
 
@@ -184,39 +205,83 @@ def ranking(weights, order, truth, ends):  # type: ignore[no-untyped-def]
                 area += new_negative * (positive + new_positive / 2)
                 positive += new_positive
                 negative += new_negative
-                if new_positive > 0:
-                    precision += new_positive * positive / (positive + negative)
+                precision += new_positive * positive / max(positive + negative, TINY)
                 new_positive, new_negative = 0.0, 0.0
         auroc[b] = area / (positive * negative) if positive > 0 and negative > 0 else np.nan
         auprc[b] = precision / positive if positive > 0 else np.nan
     return auroc, auprc
 
 
+@njit(cache=True)
+def _logistic(intercept, slope, logit, rounded, probability):  # type: ignore[no-untyped-def]
+    """Write 1 / (1 + exp(-(intercept + slope * logit))) to `probability`; `rounded` is room of the same length.
+
+    exp(x) = 2^n exp(r), |r| <= ln 2 / 2, the latter as a Taylor sum of thirteen terms: relative error below 4e-16.
+    Nothing branches and nothing is called, so that four doubles are computed at a time.
+    """
+    bits = rounded.view(np.int64)
+    for i in range(len(logit)):
+        x = min(max(-(intercept + slope * logit[i]), -700.0), 700.0)
+        rounded[i] = x * LOG2_E + ROUND
+        n = rounded[i] - ROUND
+        r = (x - n * LN2_HIGH) - n * LN2_LOW
+        value = 1 / 479001600.0
+        value = value * r + 1 / 39916800.0
+        value = value * r + 1 / 3628800.0
+        value = value * r + 1 / 362880.0
+        value = value * r + 1 / 40320.0
+        value = value * r + 1 / 5040.0
+        value = value * r + 1 / 720.0
+        value = value * r + 1 / 120.0
+        value = value * r + 1 / 24.0
+        value = value * r + 1 / 6.0
+        value = value * r + 0.5
+        value = value * r + 1.0
+        probability[i] = value * r + 1.0
+    for i in range(len(logit)):
+        bits[i] = (bits[i] + 1023) << 52
+    for i in range(len(logit)):
+        probability[i] = 1 / (1 + probability[i] * rounded[i])
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def _balance(weight, truth):  # type: ignore[no-untyped-def]
+    """Return the weight of the positive class, and that of all cases."""
+    positive, total = 0.0, 0.0
+    for i in range(len(truth)):
+        positive += weight[i] * truth[i]
+        total += weight[i]
+    return positive, total
+
+
+@njit(cache=True, fastmath={"reassoc", "contract"})
+def _slopes(weight, truth, logit, probability):  # type: ignore[no-untyped-def]
+    """Return gradient (two) and curvature (three) of the weighted log-likelihood of intercept and slope."""
+    g0, g1, h0, h1, h2 = 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(len(truth)):
+        x, p = logit[i], probability[i]
+        residual, curvature = weight[i] * (truth[i] - p), weight[i] * p * (1 - p)
+        g0 += residual
+        g1 += residual * x
+        h0 += curvature
+        h1 += curvature * x
+        h2 += curvature * x * x
+    return g0, g1, h0, h1, h2
+
+
 @njit(cache=True, error_model="numpy")
-def recalibration(weights, truth, logit, start, slope_free, steps):  # type: ignore[no-untyped-def]
-    """Compiled `calibration._newton`: weights `(B, n)`, truth and logit `(n,)`, start `(2,)` to float64 `(B, 2)`."""
+def recalibration(weights, truth, logit, starts, slope_free, steps):  # type: ignore[no-untyped-def]
+    """Compiled `calibration._newton`: weights `(B, n)`, truth and logit `(n,)`, starts `(B, 2)` to float64 `(B, 2)`."""
     result = np.full((len(weights), 2), np.nan)
+    rounded, probability = np.empty(len(truth)), np.empty(len(truth))
     for b in range(len(weights)):
-        positive, total = 0.0, 0.0
-        for i in range(len(truth)):
-            positive += weights[b, i] * truth[i]
-            total += weights[b, i]
+        positive, total = _balance(weights[b], truth)
         if positive <= 0 or positive >= total:
             continue
-        intercept, slope = start[0], start[1]
+        intercept, slope = starts[b]
         for _ in range(steps):
-            g0, g1, h0, h1, h2 = 0.0, 0.0, 0.0, 0.0, 0.0
-            for i in range(len(truth)):
-                if weights[b, i] == 0:
-                    continue
-                x = logit[i]
-                p = 1 / (1 + np.exp(-(intercept + slope * x)))
-                residual, curvature = weights[b, i] * (truth[i] - p), weights[b, i] * p * (1 - p)
-                g0 += residual
-                g1 += residual * x
-                h0 += curvature
-                h1 += curvature * x
-                h2 += curvature * x * x
+            _logistic(intercept, slope, logit, rounded, probability)
+            g0, g1, h0, h1, h2 = _slopes(weights[b], truth, logit, probability)
             if slope_free:
                 determinant = h0 * h2 - h1 * h1
                 if not determinant > 1e-12 * h0 * h2:
