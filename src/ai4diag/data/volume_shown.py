@@ -26,11 +26,12 @@ def grey_volume(prepared: Prepared, row: int) -> npt.NDArray[np.uint8]:
     inside = [(at >= 0) & (at < side) for at, side in zip(nearest, packed.shape, strict=True)]
     clipped = [np.clip(at, 0, side - 1) for at, side in zip(nearest, packed.shape, strict=True)]
     values = packed[np.ix_(*clipped)].astype(np.float64)
-    low, high = np.percentile(values, (DARKEST, BRIGHTEST))
+    low, high = np.percentile(packed, (DARKEST, BRIGHTEST))
     shown: npt.NDArray[np.uint8] = np.round(np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255).astype(
         np.uint8
     )
-    shown[~np.logical_and.reduce(np.ix_(*inside))] = 0
+    i, j, k = inside
+    shown[~(i[:, None, None] & j[:, None] & k)] = 0
     return shown
 
 

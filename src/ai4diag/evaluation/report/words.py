@@ -33,6 +33,13 @@ NAMES = {
     "map_50_95": ("mAP at IoU 0.5 to 0.95", "mean average precision over ten overlaps"),
     "map_10": ("mAP at IoU 0.1", "mean average precision; a loose box suffices"),
     "froc_cpm": ("FROC score (CPM)", "mean sensitivity at 1/8 to 8 false alarms per image"),
+    "dice": ("Dice", "twice the common voxels over those of truth and answer together; 1 is perfect"),
+    "iou": ("IoU", "common voxels over those of truth or answer; 1 is perfect"),
+    "hd95_mm": ("HD95 (mm)", "95th percentile of the distances between the surfaces; 0 is perfect"),
+    "assd_mm": ("Mean surface distance (mm)", "mean distance between the surfaces, both ways; 0 is perfect"),
+    "surface_dice_1_mm": ("Surface Dice at 1 mm", "share of both surfaces that is at most 1 mm from the other"),
+    "surface_dice_2_mm": ("Surface Dice at 2 mm", "share of both surfaces that is at most 2 mm from the other"),
+    "volume_difference": ("Volume difference", "answer minus truth, over the truth; 0 is ideal, above 0 too large"),
     "c_index": ("C-index", "Harrell's concordance of risk and time; 0.5 is chance, 1 is perfect"),
     "c_index_uno": ("C-index (Uno)", "concordance up to the last horizon, corrected for how long cases were followed"),
     "brier_integrated": ("Integrated Brier score", "mean of the Brier score up to the last horizon; 0 is perfect"),
@@ -53,6 +60,9 @@ SENTENCES = {
     "map_50_95": "Averaged over classes, sensitivities and ten demands on overlap, of 100 boxes, {v} are right",
     "map_10": "Averaged over classes and all sensitivities, of 100 boxes that the model draws, {v} are roughly right",
     "froc_cpm": "Of 100 objects, the model finds {v}, averaged over 1/8 to 8 false alarms per image",
+    "dice": "Of 100 voxels marked by the reader or by the model, each counted by itself, {v} are marked by both",
+    "surface_dice_1_mm": "Of 100 points on the surfaces of reader and model, {v} lie at most 1 mm from the other one",
+    "surface_dice_2_mm": "Of 100 points on the surfaces of reader and model, {v} lie at most 2 mm from the other one",
     "c_index": (
         "Of 100 pairs of cases of which one is known to have {positive} first, the model gives that one the higher "
         "risk in {v}"
