@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 
 from ai4diag.cli import show
 from ai4diag.cli.context import workspace
-from ai4diag.cli.stages import variant_options
+from ai4diag.cli.stages import Variant, variant_options
 
 
 @click.command("plan")
 @click.argument("name")
 @variant_options
 @show.json_option
-def plan(name: str, quick: bool, overrides: Sequence[str], as_json: bool) -> None:
+def plan(name: str, variant: Variant, as_json: bool) -> None:
     """Show how a segmentation configures itself.
 
     What the prepared cases look like, and what network, patch, batch and windows follow from them and the recipe. Needs
@@ -23,7 +21,7 @@ def plan(name: str, quick: bool, overrides: Sequence[str], as_json: bool) -> Non
     """
     from ai4diag.pipelines.plan import plan_of
 
-    found = plan_of(workspace().pipeline(name, quick=quick, overrides=overrides))
+    found = plan_of(workspace().pipeline(name, **variant))
     if as_json:
         show.data({"fingerprint": found.fingerprint, "plan": found.plan})
     else:

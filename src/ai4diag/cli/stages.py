@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,23 +19,38 @@ from ai4diag.errors import GateError, VerifyError
 if TYPE_CHECKING:
     from ai4diag.pipelines.workspace import Pipeline
 
+Variant = dict[str, Any]
+"""Arguments of `Workspace.pipeline`."""
 DEMO = ("breast-mass", "smear-demo")
 
 
 def variant_options(command: Any) -> Any:
-    """Add `--quick` and `--set key=value`."""
-    command = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting.")(command)
-    return click.option("--quick", is_flag=True, help="The recipe's small variant.")(command)
+    """Add `--quick`, `--folds`, `--seeds` and `--set key=value`; the command gets them as one `variant`."""
+
+    @functools.wraps(command)
+    def gathered(*given: Any, quick: bool, folds: int | None, seeds: int, overrides: Sequence[str], **named: Any) -> Any:
+        variant = {"quick": quick, "folds": folds or 0, "seeds": seeds, "overrides": overrides}
+        return command(*given, variant=variant, **named)
+
+    options = (
+        click.option("--quick", is_flag=True, help="The recipe's small variant."),
+        click.option("--folds", type=click.IntRange(2), help="Cross-validate, whatever the recipe's split."),
+        click.option("--seeds", type=click.IntRange(1), default=1, help="Train with so many seeds."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting."),
+    )
+    for option in reversed(options):
+        gathered = option(gathered)
+    return gathered
 
 
 @click.command("prepare")
 @click.argument("name")
 @variant_options
-def prepare(name: str, quick: bool, overrides: Sequence[str]) -> None:
+def prepare(name: str, variant: Variant) -> None:
     """Validate the data, split it by patient, scan for leaks, pack it."""
     from ai4diag.pipelines import stages
 
-    pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
+    pipeline = workspace().pipeline(name, **variant)
     with pipeline.alone():
         prepared = stages.prepare(pipeline, mirror=mirror(), notify=Progress(f"get {pipeline.recipe.data.dataset}"))
     counts = {level: sum(f.level == level for f in prepared.findings) for level in ("warning", "info")}
@@ -44,13 +60,25 @@ def prepare(name: str, quick: bool, overrides: Sequence[str]) -> None:
 @click.command("train")
 @click.argument("name")
 @variant_options
-def train(name: str, quick: bool, overrides: Sequence[str]) -> None:
-    """Train; a killed training is taken up again."""
-    from ai4diag.pipelines import stages, tracked
+def train(name: str, variant: Variant) -> None:
+    """Train; a killed training is taken up again.
 
-    pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
-    with pipeline.alone(), tracked.training(pipeline) as tracker:
-        stages.train(pipeline, notify=Progress(f"train {name}"), tracker=tracker)
+    Under `torchrun` several processes train together (docs/how-to/several-gpus.md).
+    """
+    from ai4diag.pipelines import stages, tracked
+    from ai4diag.tracking import NoTracker
+    from ai4diag.training.ranks import rank
+
+    pipeline = workspace().pipeline(name, **variant)
+    if rank():  # the first process prepares, tracks and writes; what it has to say is said once
+        stages.train(pipeline, notify=lambda event, fields: None, tracker=NoTracker())
+        return
+    with pipeline.alone():
+        prepared = pipeline.out / "prepared" / "prepared.json"
+        if (pipeline.folds or pipeline.seeds > 1) and not prepared.is_file():
+            stages.prepare(pipeline, mirror=mirror(), notify=Progress(f"get {pipeline.recipe.data.dataset}"))
+        with tracked.training(pipeline) as tracker:
+            stages.train(pipeline, notify=Progress(f"train {name}"), tracker=tracker)
 
 
 @click.command("evaluate")
@@ -61,8 +89,7 @@ def train(name: str, quick: bool, overrides: Sequence[str]) -> None:
 @show.json_option
 def evaluate(
     name: str | None,
-    quick: bool,
-    overrides: Sequence[str],
+    variant: Variant,
     predictions: Path | None,
     plan: Path | None,
     as_json: bool,
@@ -77,7 +104,7 @@ def evaluate(
         return
     if name is None:
         raise click.UsageError("Name a pipeline, or give --predictions and --plan.")
-    pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
+    pipeline = workspace().pipeline(name, **variant)
     with pipeline.alone(), tracked.evaluation(pipeline) as tracker:
         evaluation = stages.evaluate(pipeline, tracker=tracker)
     if as_json:
@@ -102,11 +129,11 @@ def _evaluate_external(predictions: Path | None, plan: Path | None, as_json: boo
 @click.command("package")
 @click.argument("name")
 @variant_options
-def package(name: str, quick: bool, overrides: Sequence[str]) -> None:
+def package(name: str, variant: Variant) -> None:
     """Write the bundle, if the release gate is met."""
     from ai4diag.pipelines import stages
 
-    pipeline = workspace().pipeline(name, quick=quick, overrides=overrides)
+    pipeline = workspace().pipeline(name, **variant)
     with pipeline.alone():
         bundle = stages.package(pipeline)
     show.message(f"package {name}: {show.relative(bundle)}")
@@ -115,23 +142,27 @@ def package(name: str, quick: bool, overrides: Sequence[str]) -> None:
 @click.command("run")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @variant_options
-def run(names: Sequence[str], quick: bool, overrides: Sequence[str]) -> None:
+def run(names: Sequence[str], variant: Variant) -> None:
     """Run the stages that are out of date.
 
     Without --quick and --set this is `dvc repro`: what is up to date is not run again. A variant runs all its stages
     and writes to pipelines/NAME/out/VARIANT, so that the pipeline's own results stay.
     """
-    here = workspace()
-    for pipeline in [here.pipeline(name, quick=quick, overrides=overrides) for name in names]:
-        _run(pipeline)
+    _run_all(names, variant)
 
 
 @click.command("demo")
 def demo() -> None:
     """Run two pipelines end to end on embedded data."""
     begin = time.monotonic()
-    run.callback(DEMO, quick=False, overrides=())  # type: ignore[misc]
+    _run_all(DEMO, {})
     show.message(f"demo: {time.monotonic() - begin:.0f} s. Open the reports in a browser; `ai4diag ui` shows the runs.")
+
+
+def _run_all(names: Sequence[str], variant: Variant) -> None:
+    here = workspace()
+    for pipeline in [here.pipeline(name, **variant) for name in names]:
+        _run(pipeline)
 
 
 def _run(pipeline: Pipeline) -> None:

@@ -207,7 +207,8 @@ def _not_checked(pipeline: Pipeline, prepared: Prepared, card: Card) -> tuple[st
         lines.append("Independence of the parts: some patients are in two of them.")
     if not pipeline.recipe.evaluate.subgroups:
         lines.append("Subgroups: the recipe names none.")
-    lines.append(f"Other seeds: there was one training per model, with seed {pipeline.recipe.train.seed}.")
+    if pipeline.seeds == 1:
+        lines.append(f"Other seeds: there was one training per model, with seed {pipeline.recipe.train.seed}.")
     lines.append(
         "How often the test part was looked at while the recipe was chosen: every look makes it flatter a little."
     )

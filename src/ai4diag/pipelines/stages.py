@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +17,7 @@ from ai4diag.config.base import parse_yaml
 from ai4diag.data import catalogue
 from ai4diag.data.prepared import FINAL, Fold, Prepared
 from ai4diag.errors import DataError, GateError
-from ai4diag.files import sha256_file, sha256_json, write_json, write_text
+from ai4diag.files import atomic_path, sha256_file, sha256_json, write_json, write_text
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tasks import task
 from ai4diag.tasks.base import Learner, Notify, Task
@@ -49,38 +50,80 @@ def prepare(pipeline: Pipeline, *, mirror: str | None = None, notify: Notify) ->
 
 
 def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -> None:
-    """Fit one learner per fold; write the kept one's weights, all predictions and the history.
+    """Fit one learner per fold, and per seed; write the kept one's weights, all predictions and the history.
 
     Estimates and report of an earlier model are removed, so that they are never packaged with this one. A killed
-    training is taken up again from `out/checkpoint` when recipe and data are still the same.
+    training is taken up again from `out/checkpoint` when recipe and data are still the same. Of several processes
+    (`torchrun`) all fit, and the first predicts and writes.
     """
-    from ai4diag.evaluation.predictions import write_predictions
+    from ai4diag.pipelines import members
     from ai4diag.training.loop import notify_all
+    from ai4diag.training.ranks import rank
 
-    prepared = open_prepared(pipeline)
+    prepared, writes = open_prepared(pipeline), rank() == 0
     knows = task(pipeline.recipe.task)
-    tables, histories = [], []
-    for suffix in ("json", "safetensors"):
-        (pipeline.out / f"failed_batch.{suffix}").unlink(missing_ok=True)
-    folds = prepared.folds()
-    for position, fold in enumerate(folds):
-        kept = position == len(folds) - 1
-        notify("fold", {"fold": position + 1, "folds": len(folds)})
-        name = f"{'contrast' if fold.contrast else 'fold'}_{fold.number}/"
-        heard = notify_all(notify, tracker.notify if kept else tracker.observer(name))
-        learner, history = fit_fold(pipeline, prepared, fold, heard)
-        histories.append({"fold": fold.number, "contrast": fold.contrast, "epochs": history})
+    if writes:
+        _clear(pipeline, "failed_batch.json", "failed_batch.safetensors", members.MODELS)
+    tables: dict[int, list[pd.DataFrame]] = {seed: [] for seed in members.seeds(pipeline)}
+    histories = []
+    runs = [(seed, fold) for seed in tables for fold in prepared.folds()]
+    for position, (seed, fold) in enumerate(runs):
+        kept = position == len(runs) - 1
+        notify("fold", {"fold": position + 1, "folds": len(runs)})
+        words = {"fold": fold.number, "contrast": fold.contrast} | ({"seed": seed} if len(tables) > 1 else {})
+        heard = notify_all(notify, tracker.notify if kept else tracker.observer(_prefix(words)))
+        learner, history = fit_fold(members.with_seed(pipeline, seed), prepared, fold, heard)
+        histories.append({**words, "epochs": history})
+        if not writes:
+            continue
+        if members.keeps_all(pipeline):
+            learner.save(members.folder(pipeline, seed, fold))
         if fold.number != FINAL:
-            tables.append(predict_fold(knows, learner, pipeline, prepared, fold))
-    for name in ("predictions.parquet", "history.json", "estimates.json", "report.html"):
-        (pipeline.out / name).unlink(missing_ok=True)  # a kill from here on never leaves them beside another model
-    shutil.rmtree(pipeline.out / "model", ignore_errors=True)
+            tables[seed].append(predict_fold(knows, learner, pipeline, prepared, fold))
+    if writes:
+        _write_trained(pipeline, prepared, learner, tables, histories)
+
+
+def _prefix(words: Mapping[str, Any]) -> str:
+    """Return what the names of a training's curves begin with."""
+    fold = f"{'contrast' if words['contrast'] else 'fold'}_{words['fold']}/"
+    return f"seed_{words['seed']}/{fold}" if "seed" in words else fold
+
+
+def _clear(pipeline: Pipeline, *names: str) -> None:
+    """Remove files and folders from `out`."""
+    for name in names:
+        path = pipeline.out / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _write_trained(
+    pipeline: Pipeline,
+    prepared: Prepared,
+    learner: Learner,
+    tables: Mapping[int, Sequence[pd.DataFrame]],
+    histories: list[dict[str, Any]],
+) -> None:
+    """Write everything that training leaves, and remove its checkpoints."""
+    from ai4diag.evaluation.predictions import write_predictions
+    from ai4diag.pipelines import members
+
+    names = ("predictions.parquet", members.SEEDS, "history.json", "estimates.json", "report.html", "model")
+    _clear(pipeline, *names)  # a kill from here on never leaves them beside another model
     learner.save(pipeline.out / "model")
-    write_predictions(
-        pipeline.out / "predictions.parquet", pd.concat(tables, ignore_index=True), prediction_facts(pipeline, prepared)
-    )
+    facts = prediction_facts(pipeline, prepared)
+    of_seed = {seed: pd.concat(own, ignore_index=True) for seed, own in tables.items()}
+    known = {*prepared.index, "fold", "part", *task(pipeline.recipe.task).truth(prepared, np.arange(1))}
+    table = next(reversed(of_seed.values()))
+    if len(of_seed) > 1:
+        answers = [str(name) for name in table if name not in known]
+        table = members.joined(of_seed, answers, len(prepared.classes), prepared.target)
+        each = pd.concat([own.assign(seed=seed) for seed, own in of_seed.items()], ignore_index=True)
+        with atomic_path(pipeline.out / members.SEEDS) as path:
+            each.to_parquet(path, index=False)
+    write_predictions(pipeline.out / "predictions.parquet", table, facts)
     write_json(pipeline.out / "history.json", histories)
-    shutil.rmtree(pipeline.out / "checkpoint", ignore_errors=True)
+    _clear(pipeline, "checkpoint")
 
 
 def prediction_facts(pipeline: Pipeline, prepared: Prepared) -> dict[str, Any]:
@@ -97,7 +140,9 @@ def fit_fold(
 
     recipe = pipeline.recipe
     learner = task(recipe.task).learner(prepared, recipe, pipeline.hooks())
-    checkpoint = pipeline.out / "checkpoint" / f"{'contrast' if fold.contrast else 'fold'}{fold.number}.safetensors"
+    seed = f"seed{recipe.train.seed}_" if pipeline.seeds > 1 else ""
+    name = f"{seed}{'contrast' if fold.contrast else 'fold'}{fold.number}.safetensors"
+    checkpoint = pipeline.out / "checkpoint" / name
     history = fit(
         learner,
         prepared,
@@ -148,6 +193,7 @@ def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
     from ai4diag.evaluation.gate import check_gate
     from ai4diag.evaluation.predictions import read_predictions
     from ai4diag.evaluation.report import render
+    from ai4diag.pipelines import members
     from ai4diag.pipelines.report_context import report_context
 
     recipe = pipeline.recipe
@@ -159,6 +205,9 @@ def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
         classes=facts["classes"],
         plan=recipe.evaluate,
     )
+    if pipeline.seeds > 1:
+        each = pd.read_parquet(stage_file(pipeline, members.SEEDS, "train"))
+        evaluation.notes.extend(members.spread(each, evaluation.target, evaluation.classes, recipe.evaluate))
     write_json(pipeline.out / "estimates.json", [item.as_dict() for item in evaluation.estimates])
     unmet = check_gate(evaluation.estimates, recipe.evaluate.accept)
     html = render(evaluation, report_context(pipeline, open_prepared(pipeline), unmet))

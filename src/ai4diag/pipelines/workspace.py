@@ -83,12 +83,16 @@ class Workspace:
             )
         return table
 
-    def pipeline(self, name: str, *, quick: bool = False, overrides: Sequence[str] = ()) -> Pipeline:
+    def pipeline(
+        self, name: str, *, quick: bool = False, folds: int = 0, seeds: int = 1, overrides: Sequence[str] = ()
+    ) -> Pipeline:
         """Open a pipeline.
 
         Args:
             name: its folder's name.
             quick: the recipe's small variant.
+            folds: cross-validate with so many folds, whatever split the recipe has; 0 leaves the recipe's.
+            seeds: train with so many seeds, counted up from the recipe's.
             overrides: `train.epochs=3` and the like.
 
         Raises:
@@ -101,14 +105,21 @@ class Workspace:
                 f"There is no pipeline '{name}' in {self.root / 'params.yaml'}. {did_you_mean(name, known)}"
             )
         folder = self.root / "pipelines" / name
-        recipe = load_recipe(folder / "pipeline.yaml", quick=quick, overrides=overrides)
+        split = ["data.split.test=folds", f"data.split.folds={folds}"] if folds else []
+        recipe = load_recipe(folder / "pipeline.yaml", quick=quick, overrides=[*split, *overrides])
         listed, said = known[name], {"task": recipe.task, "dataset": recipe.data.dataset}
         if listed != said and not overrides and not quick:
             raise ConfigError(
                 f"params.yaml says {listed} of {name}, its pipeline.yaml says {said}.", "Make params.yaml say the same."
             )
-        words = (["quick"] if quick else []) + ([f"set-{sha256_json(list(overrides))[:8]}"] if overrides else [])
-        return Pipeline(self, name, recipe, "-".join(words), tuple(overrides))
+        words = {
+            "quick": quick,
+            f"folds{folds}": folds,
+            f"seeds{seeds}": seeds > 1,
+            f"set-{sha256_json(list(overrides))[:8]}": overrides,
+        }
+        variant = "-".join(word for word, present in words.items() if present)
+        return Pipeline(self, name, recipe, variant, tuple(overrides), folds, seeds)
 
 
 def _is_line(name: Any, line: Any) -> bool:
@@ -131,6 +142,8 @@ class Pipeline:
         recipe: `pipeline.yaml`, with the variant's changes applied.
         variant: empty for the pipeline itself; else the folder of the variant's output, such as `quick`.
         overrides: what `--set` changed.
+        folds: what `--folds` asked for; 0: nothing.
+        seeds: number of seeds that it is trained with.
     """
 
     workspace: Workspace
@@ -138,12 +151,16 @@ class Pipeline:
     recipe: Recipe
     variant: str = ""
     overrides: tuple[str, ...] = ()
+    folds: int = 0
+    seeds: int = 1
 
     @property
     def words(self) -> str:
         """How a command names it: `breast-mass --quick --set train.epochs=3`."""
         quick = ["--quick"] if self.variant.startswith("quick") else []
-        return shlex.join([self.name, *quick, *(word for change in self.overrides for word in ("--set", change))])
+        counts = ["--folds", str(self.folds)] * bool(self.folds) + ["--seeds", str(self.seeds)] * (self.seeds > 1)
+        changes = [word for change in self.overrides for word in ("--set", change)]
+        return shlex.join([self.name, *quick, *counts, *changes])
 
     @property
     def folder(self) -> Path:

@@ -1,0 +1,92 @@
+"""The models of a variant with folds or seeds: which are trained, where each is kept, how far they differ.
+
+out/folds5-seeds3/model/                 the recipe's own seed, as without the variant
+out/folds5-seeds3/models/seed_7-fold_0/  every model, to be asked together (`ai4diag.tasks.ensemble`)
+out/folds5-seeds3/predictions.parquet    answers of the seeds, joined
+out/folds5-seeds3/seeds.parquet          answers of each seed, with a column `seed`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ai4diag.config.plan import Evaluate
+from ai4diag.data.prepared import Fold
+from ai4diag.evaluation.evaluate import headline
+from ai4diag.pipelines.workspace import Pipeline
+from ai4diag.tasks.ensemble import join
+
+MODELS, SEEDS = "models", "seeds.parquet"
+LIKE_ANY_OTHER = ("masks",)
+"""Targets whose answers cannot be joined line by line: those of the recipe's own seed stand for all."""
+
+
+def seeds(pipeline: Pipeline) -> list[int]:
+    """Return the seeds to train with; the recipe's own comes last, because the last model is the one that is kept."""
+    own = pipeline.recipe.train.seed
+    return [own + more for more in reversed(range(pipeline.seeds))]
+
+
+def with_seed(pipeline: Pipeline, seed: int) -> Pipeline:
+    """Return the pipeline with another `train.seed`."""
+    recipe = pipeline.recipe
+    train = recipe.train.model_copy(update={"seed": seed})
+    return dataclasses.replace(pipeline, recipe=recipe.model_copy(update={"train": train}))
+
+
+def keeps_all(pipeline: Pipeline) -> bool:
+    """Return whether every model is kept, not only the last."""
+    return bool(pipeline.folds) or pipeline.seeds > 1
+
+
+def folder(pipeline: Pipeline, seed: int, fold: Fold) -> Path:
+    """Return where a model is kept when all are."""
+    return pipeline.out / MODELS / f"seed_{seed}-{'contrast' if fold.contrast else 'fold'}_{fold.number}"
+
+
+def folders(pipeline: Pipeline) -> list[Path]:
+    """Return the folders of all models of a variant that were kept, contrasts left out; empty when only one was."""
+    found = sorted((pipeline.out / MODELS).glob("*/model.json"))
+    return [path.parent for path in found if "-contrast_" not in path.parent.name]
+
+
+def joined(tables: Mapping[int, pd.DataFrame], answers: list[str], classes: int, target: str) -> pd.DataFrame:
+    """Return predictions of several seeds about the same cases as one table.
+
+    Args:
+        tables: seed to its table; the same cases in the same order, the recipe's own seed last.
+        answers: the columns that the models filled.
+        classes: number of classes.
+        target: what was predicted.
+    """
+    *_, own = tables.values()
+    if len(tables) == 1 or target in LIKE_ANY_OTHER:
+        return own
+    together = join([table[answers].reset_index(drop=True) for table in tables.values()], classes)
+    return own.reset_index(drop=True).assign(**{name: together[name] for name in answers})
+
+
+def spread(table: pd.DataFrame, target: str, classes: tuple[str, ...], plan: Evaluate) -> list[str]:
+    """Return what the report notes about the seeds: the headline of each, and how far they differ.
+
+    Args:
+        table: predictions with a column `seed`.
+        target: what was predicted.
+        classes: class names.
+        plan: the recipe's `evaluate` block.
+    """
+    seed_of = table["seed"].to_numpy(np.int64)
+    values = {int(seed): headline(table[seed_of == seed], target, classes, plan) for seed in np.unique(seed_of)}
+    each = np.array(list(values.values()))
+    own = "those of the recipe's own seed" if target in LIKE_ANY_OTHER else "of their answers joined"
+    return [
+        f"{len(values)} trainings that differ in their seed alone: {plan.primary} {each.mean():.3f} on average, "
+        f"from {each.min():.3f} to {each.max():.3f} ("
+        + ", ".join(f"seed {seed}: {value:.3f}" for seed, value in values.items())
+        + f"). The estimates are {own}."
+    ]

@@ -1,0 +1,83 @@
+"""Folds and seeds as a variant: every model kept, answers joined, the spread said."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from ai4diag.evaluation.predictions import read_predictions
+from ai4diag.pipelines import members, stages
+from ai4diag.pipelines.workspace import Workspace
+from ai4diag.tasks import task
+from ai4diag.tracking import NoTracker
+
+SMALL = ["train.epochs=4", "evaluate.interval.resamples=100", "model={network: mlp, hidden: [8]}"]
+
+
+def quiet(name, fields):
+    """An observer that looks away."""
+
+
+def test_variants_have_names_of_their_own(make_workspace):
+    here = Workspace(make_workspace("breast-mass"))
+    plain, both = here.pipeline("breast-mass"), here.pipeline("breast-mass", folds=4, seeds=3, quick=True)
+    assert (plain.variant, both.variant) == ("", "quick-folds4-seeds3")
+    assert both.words == "breast-mass --quick --folds 4 --seeds 3"
+    assert both.out != plain.out
+    assert (both.recipe.data.split.test, both.recipe.data.split.folds) == ("folds", 4)
+    assert members.seeds(plain) == [7]
+    assert members.seeds(both) == [9, 8, 7]
+    assert not members.keeps_all(plain)
+    assert members.keeps_all(both)
+
+
+def test_folds_and_seeds_from_end_to_end(make_workspace):
+    pipeline = Workspace(make_workspace("breast-mass")).pipeline("breast-mass", folds=3, seeds=2, overrides=SMALL)
+    stages.prepare(pipeline, notify=quiet)
+    events = []
+    stages.train(pipeline, notify=lambda name, fields: events.append((name, fields)), tracker=NoTracker())
+    assert [fields["fold"] for name, fields in events if name == "fold"] == list(
+        range(1, 9)
+    )  # 2 seeds, 3 folds + final
+    evaluation = stages.evaluate(pipeline, tracker=NoTracker())
+
+    each = pd.read_parquet(pipeline.out / members.SEEDS)
+    table, _ = read_predictions(pipeline.out / "predictions.parquet")
+    assert list(each["seed"].unique()) == [8, 7]
+    own = each[each.seed == 7].reset_index(drop=True)
+    other = each[each.seed == 8].reset_index(drop=True)
+    assert list(own.case_id) == list(other.case_id) == list(table.case_id)
+    assert not np.array_equal(own.score, other.score)
+    assert np.allclose(table.score, (own.score + other.score) / 2, rtol=0, atol=1e-15)
+    assert set(table.loc[table.part == "test", "fold"]) == {0, 1, 2}
+
+    values = [roc_auc_score(*rows.loc[rows.part == "test", ["truth", "score"]].T.to_numpy()) for rows in (own, other)]
+    said = next(note for note in evaluation.notes if "seed alone" in note)
+    assert f"auroc {np.mean(values):.3f} on average, from {min(values):.3f} to {max(values):.3f}" in said
+    assert f"seed 7: {values[0]:.3f}" in said
+    assert "2 trainings that differ" in (pipeline.out / "report.html").read_text()
+    assert evaluation.estimates[0].value == pytest.approx(
+        roc_auc_score(*table.loc[table.part == "test", ["truth", "score"]].T.to_numpy()), abs=1e-12
+    )
+
+    folders = members.folders(pipeline)
+    assert len(folders) == 8
+    prepared = stages.open_prepared(pipeline)
+    fold = next(fold for fold in prepared.folds() if fold.number == 1)
+    learner = task("tabular").load(members.folder(pipeline, 8, fold))
+    rows = other[(other.fold == 1) & (other.part == "test")]
+    assert np.array_equal(learner.predict(prepared, fold.test)["score"], rows.score)
+    kept = (pipeline.out / "model" / "model.safetensors").read_bytes()
+    final = members.folder(pipeline, 7, prepared.folds()[-1])
+    assert kept == (final / "model.safetensors").read_bytes()
+    history = json.loads((pipeline.out / "history.json").read_text())
+    assert [(item["seed"], item["fold"]) for item in history][-1] == (7, -1)
+
+
+def test_boxes_of_one_seed_stand_for_targets_that_cannot_be_joined():
+    tables = {seed: pd.DataFrame({"case_id": ["a"], "mask": [str(seed)]}) for seed in (8, 7)}
+    assert members.joined(tables, ["mask"], 2, "masks")["mask"].tolist() == ["7"]
