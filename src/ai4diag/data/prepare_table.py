@@ -15,6 +15,7 @@ from ai4diag.config.tabular import TabularRecipe
 from ai4diag.data.catalogue import verify
 from ai4diag.data.check_table import class_findings, duplicate_findings, leak_findings
 from ai4diag.data.divide import divide, official_parts, training_rows
+from ai4diag.data.gather_table import reading
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import stop_on_errors
 from ai4diag.data.table_cases import TableCases, read_table_cases
@@ -73,6 +74,7 @@ def prepare_table(
         "card_sha256": card.sha256,
         "classes": list(card.classes),
         "features": described,
+        "reading": reading(card, card.table, columns),
         "statistics": feature_statistics(features[train], described, truth[train], card.classes),
     }
     if card.table.time is not None:

@@ -1,4 +1,4 @@
-"""Tables as they come: CSV, UCI `.data` and ARFF, read tolerantly and reported exactly.
+"""Tables as they come: CSV, UCI `.data`, ARFF, Excel and Parquet, read tolerantly and reported exactly.
 
 Tolerated: a byte order mark, `,` `;` or tab as separator, stray blanks and tabs around cells, decimal commas where
 the separator is not a comma. Each is mended without loss, and the mending that a reader should know of is reported.
@@ -25,6 +25,10 @@ from ai4diag.types import Finding
 
 LARGEST_FILE_BYTES = 2**30
 MOST_COLUMNS = 10_000
+SHEETS = (".xlsx", ".parquet")
+"""Endings of files that are no text; `ai4diag.data.sheets` reads them."""
+NAMED = (*SHEETS, ".arff")
+"""Endings of files that name their own columns."""
 _SEPARATORS = ",;\t"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _ATTRIBUTE = re.compile(r"@attribute\s+(?:'([^']+)'|\"([^\"]+)\"|(\S+))\s+\S", re.IGNORECASE)
@@ -55,7 +59,7 @@ def read_table(path: Path, names: list[str], *, header: bool) -> tuple[RawTable,
     """Read a table as text.
 
     Args:
-        path: CSV, UCI `.data`, or ARFF by its ending.
+        path: ARFF, Excel (`.xlsx`, its first sheet) or Parquet by its ending, else CSV or UCI `.data`.
         names: columns that the card expects.
         header: whether the first line of a CSV names the columns; otherwise they are `names` in order.
 
@@ -65,19 +69,10 @@ def read_table(path: Path, names: list[str], *, header: bool) -> tuple[RawTable,
     Raises:
         ReadError: the file is missing, not text, ragged, too large, or lacks a column.
     """
-    text = _text(path)
-    if path.suffix.lower() == ".arff":
-        found, lines = _arff(path, text)
-        separator = ","
-        rows = list(_rows(path, lines, separator))
-    else:
-        numbered = [(number, line) for number, line in enumerate(io.StringIO(text, newline=""), start=1)]
-        separator = _separator(text)
-        rows = list(_rows(path, numbered, separator))
-        if not rows:
-            raise ReadError(path.name, "an empty file", "rows", "Fetch or export the file again.")
-        found = [cell.strip() for cell in rows[0][1]] if header else list(names)
-        rows = rows[1:] if header else rows
+    rows, separator = _grid(path)
+    header = header or path.suffix.lower() in NAMED
+    found = [cell.strip() for cell in rows[0][1]] if header else list(names)
+    rows = rows[1:] if header else rows
     _check_shape(path, found, names, rows)
     findings = _columns(path, found, names)
     stray = [number for number, cells in rows if any("\t" in cell for cell in cells) and separator != "\t"]
@@ -88,6 +83,15 @@ def read_table(path: Path, names: list[str], *, header: bool) -> tuple[RawTable,
     cells = pd.DataFrame([[cell.strip() for cell in row] for _, row in rows], columns=found, dtype=str)
     table = RawTable(path.name, cells[names], np.array([number for number, _ in rows], np.int64), separator)
     return table, findings
+
+
+def read_header(path: Path) -> list[str]:
+    """Return the names in the first line of a table, as `read_table` finds them.
+
+    Raises:
+        ReadError: as `read_table`.
+    """
+    return [cell.strip() for cell in _grid(path)[0][0][1]]
 
 
 def numbers(table: RawTable, column: Column, missing: tuple[str, ...]) -> tuple[npt.NDArray[np.float64], list[Finding]]:
@@ -143,6 +147,27 @@ def levels(
     more = f" ({len(bad)} such cells)" if len(bad) > 1 else ""
     cure = f"Correct the cell, or add it to the card. {did_you_mean(cell, [str(v[0]) for v in written.values()])}"
     return codes, [Finding("error", "unknown-level", table.where(int(bad[0]), column), repr(cell) + more, known, cure)]
+
+
+def _grid(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
+    """Return the numbered lines of a table as cells, and what stood between them; there is at least one line."""
+    kind = path.suffix.lower()
+    separator = ","
+    if kind in SHEETS:
+        from ai4diag.data.sheets import SHEET_READERS
+
+        rows = SHEET_READERS[kind](path)
+    elif kind == ".arff":
+        names, lines = _arff(path, _text(path))
+        rows = [(1, names), *_rows(path, lines, separator)]
+    else:
+        text = _text(path)
+        numbered = [(number, line) for number, line in enumerate(io.StringIO(text, newline=""), start=1)]
+        separator = _separator(text)
+        rows = list(_rows(path, numbered, separator))
+    if not rows:
+        raise ReadError(path.name, "an empty file", "rows", "Fetch or export the file again.")
+    return rows, separator
 
 
 def _text(path: Path) -> str:

@@ -6,7 +6,7 @@ linear or with a perceptron as log risk.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 HOOKS = ("preprocess",)
 """Functions of `pipeline.py` that this task calls."""
+LISTS = ("survival", "survival_days", "horizons_days")
+"""Columns of answers that hold a list in each line."""
 
 
 class Tabular:
@@ -64,6 +66,56 @@ class Tabular:
         check_hooks(self.name, HOOKS, hooks)
         if not isinstance(recipe, TabularRecipe):
             raise ConfigError(f"The recipe is of task '{recipe.task}'; expected 'tabular'.")
+        built = self._build(prepared, recipe)
+        built.reading = prepared.facts.get("reading", {})
+        learner: Learner = built
+        return learner
+
+    def load(self, folder: Path) -> Learner:
+        """Read what a learner's `save` wrote.
+
+        Raises:
+            DataError: a file is missing or differs from its hash.
+        """
+        facts, weights = read_model(folder, self.name)
+        model: TabularModel = TypeAdapter(TabularModel).validate_python(facts["model"])
+        if model.network == "gradient_boosting":
+            from ai4diag.tasks.tabular.trees import read_trees
+
+            return read_trees(model, facts, weights)
+        if isinstance(model, (Cox, CoxMlp)):
+            from ai4diag.tasks.tabular.survival import read_hazards
+
+            return read_hazards(model, facts, weights)
+        from ai4diag.tasks.tabular.networks import read_network
+
+        return read_network(model, facts, weights)
+
+    def gather(self, inputs: Sequence[Path], learner: Learner, folder: Path) -> Prepared:
+        """Read new rows from CSV, Excel or Parquet; see `ai4diag.data.gather_table`.
+
+        Raises:
+            DataError: a file is not what the model learned from; every such place is named with its cure.
+        """
+        from ai4diag.data.gather_table import gather_table
+
+        model: Any = learner
+        return gather_table(inputs, folder, model.features, model.reading)
+
+    def deliver(self, table: pd.DataFrame, prepared: Prepared, folder: Path) -> list[Path]:
+        """Write `predictions.csv`: case, score, of a time to event risk group and survival at each horizon, remark."""
+        from ai4diag.tasks.deliver import write_csv
+
+        answers = table.drop(columns=[name for name in LISTS if name in table])
+        if "survival" in table:
+            days, horizons = (table[name].iloc[0] for name in LISTS[1:])
+            for day in horizons:
+                place = list(days).index(day)
+                answers[f"survival_{day:g}_days"] = [float(curve[place]) for curve in table["survival"]]
+        index = prepared.index
+        return [write_csv(answers.assign(remark=index["remark"]).pipe(_first, index["case_id"]), folder)]
+
+    def _build(self, prepared: Prepared, recipe: TabularRecipe) -> Any:
         features, classes = prepared.facts["features"], prepared.classes
         model = recipe.model
         if (model.network in TIME_TO_EVENT) != (prepared.target == "time_to_event"):
@@ -85,22 +137,7 @@ class Tabular:
 
         return TabularNetwork(model, features, classes, recipe.train.seed)
 
-    def load(self, folder: Path) -> Learner:
-        """Read what a learner's `save` wrote.
 
-        Raises:
-            DataError: a file is missing or differs from its hash.
-        """
-        facts, weights = read_model(folder, self.name)
-        model: TabularModel = TypeAdapter(TabularModel).validate_python(facts["model"])
-        if model.network == "gradient_boosting":
-            from ai4diag.tasks.tabular.trees import read_trees
-
-            return read_trees(model, facts, weights)
-        if isinstance(model, (Cox, CoxMlp)):
-            from ai4diag.tasks.tabular.survival import read_hazards
-
-            return read_hazards(model, facts, weights)
-        from ai4diag.tasks.tabular.networks import read_network
-
-        return read_network(model, facts, weights)
+def _first(table: pd.DataFrame, case_ids: pd.Series) -> pd.DataFrame:
+    table.insert(0, "case_id", case_ids)
+    return table

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,8 @@ class TabularNetwork:
 
     network: nn.Module
     encoding: Encoding
+    reading: Mapping[str, Any] = MappingProxyType({})
+    """How tables are read (`data.gather_table`)."""
 
     def __init__(
         self, model: LogisticRegression | Mlp, features: Sequence[Mapping[str, Any]], classes: Sequence[str], seed: int
@@ -113,7 +116,8 @@ class TabularNetwork:
     def save(self, folder: Path) -> None:
         """Write `model.safetensors` and `model.json`."""
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        facts = {"classes": self.classes, "features": self.features, "encoding": self.encoding.as_list()}
+        facts = {"classes": self.classes, "features": self.features, "reading": dict(self.reading)}
+        facts["encoding"] = self.encoding.as_list()
         write_model(
             folder, "tabular", WEIGHTS, save_tensors(weights), {"model": self.model.model_dump(mode="json"), **facts}
         )
@@ -128,7 +132,7 @@ def read_network(model: LogisticRegression | Mlp, facts: Mapping[str, Any], weig
         weights: verified content of `model.safetensors`.
     """
     learner = TabularNetwork(model, facts["features"], facts["classes"], seed=0)
-    learner.encoding = Encoding.from_list(facts["encoding"])
+    learner.encoding, learner.reading = Encoding.from_list(facts["encoding"]), facts.get("reading", {})
     learner.network = build(model, len(learner.encoding.columns))
     learner.network.load_state_dict(load_tensors(weights))
     learner.network.eval()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,8 @@ from ai4diag.tasks.tabular.encoding import Encoding
 from ai4diag.tasks.tabular.hazards import Baseline, Newton, fit_linear, partial_loss
 from ai4diag.tasks.tabular.networks import WEIGHTS, build
 
-KEPT = ("horizons_days", "survival_days", "reading")
-"""What of `prepared.json` the model keeps: times to answer for, and how tables are read."""
+KEPT = ("horizons_days", "survival_days")
+"""What of `prepared.json` the model keeps: the times to answer for."""
 _CHUNK = 65_536
 
 
@@ -58,6 +59,8 @@ class Hazards:
     baseline: Baseline
     centre: float
     limits: Array
+    reading: Mapping[str, Any] = MappingProxyType({})
+    """How tables are read (`data.gather_table`)."""
 
     def __init__(
         self,
@@ -120,7 +123,8 @@ class Hazards:
             "limits": self.limits,
         }
         weights |= {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in numbers.items()}
-        facts = {"classes": self.classes, "features": self.features, "encoding": self.encoding.as_list(), **self.kept}
+        facts = {"classes": self.classes, "features": self.features, "reading": dict(self.reading), **self.kept}
+        facts["encoding"] = self.encoding.as_list()
         write_model(
             folder, "tabular", WEIGHTS, save_tensors(weights), {"model": self.model.model_dump(mode="json"), **facts}
         )
@@ -282,7 +286,7 @@ def read_hazards(model: Cox | CoxMlp, facts: Mapping[str, Any], content: bytes) 
         learner = LinearHazards(model, facts["features"], facts["classes"], facts, Train())
     else:
         learner = DeepHazards(model, facts["features"], facts["classes"], facts, seed=0)
-    learner.encoding = Encoding.from_list(facts["encoding"])
+    learner.encoding, learner.reading = Encoding.from_list(facts["encoding"]), facts.get("reading", {})
     inputs = len(learner.encoding.columns)
     learner.network = linear(inputs) if isinstance(model, Cox) else deep(model, inputs)
     tensors = load_tensors(content)

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lightgbm
@@ -46,6 +47,8 @@ class Trees:
     """
 
     booster: lightgbm.Booster
+    reading: Mapping[str, Any] = MappingProxyType({})
+    """How tables are read (`data.gather_table`)."""
 
     def __init__(
         self, model: GradientBoosting, train: Train, features: Sequence[Mapping[str, Any]], classes: Sequence[str]
@@ -104,7 +107,7 @@ class Trees:
     def save(self, folder: Path) -> None:
         """Write `model.txt`, in LightGBM's own text format, and `model.json`."""
         settings = {"model": self.model.model_dump(mode="json"), "train": self.train.model_dump(mode="json")}
-        facts = {"classes": self.classes, "features": self.features}
+        facts = {"classes": self.classes, "features": self.features, "reading": dict(self.reading)}
         write_model(folder, "tabular", TREES, self.booster.model_to_string().encode(), {**settings, **facts})
 
     def _start(self, prepared: Prepared, train: Rows, validation: Rows) -> lightgbm.Booster:
@@ -151,6 +154,7 @@ def read_trees(model: GradientBoosting, facts: Mapping[str, Any], trees: bytes) 
         DataError: the trees want another number of features than `model.json` names.
     """
     learner = Trees(model, Train(**facts["train"]), facts["features"], facts["classes"])
+    learner.reading = facts.get("reading", {})
     learner.booster = lightgbm.Booster(model_str=trees.decode())
     if (wanted := learner.booster.num_feature()) != len(learner.features):
         raise DataError(
