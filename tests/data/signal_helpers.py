@@ -32,7 +32,7 @@ def drawn(patient: int, seconds: float = 60, seed: int = 1) -> tuple[np.ndarray,
         now += interval * (0.65 if early else 1.35 if pause else 1) + 0.01 * rng.normal()
     signal = 0.02 * rng.normal(size=len(time)) + 0.1 * np.sin(2 * np.pi * 0.2 * time + patient)
     for at, symbol in zip(beats, symbols, strict=True):
-        width, height = (0.05, -1.4) if symbol == "V" else (0.015, 1.0 + 0.1 * patient)
+        width, height = (0.03, -1.6) if symbol == "V" else (0.015, 1.0 + 0.1 * patient)
         signal += height * np.exp(-(((time - at) / width) ** 2))
         signal += 0.25 * np.exp(-(((time - at - 0.25) / 0.05) ** 2))
     return signal, np.round(np.array(beats) * RATE).astype(np.int64), symbols
