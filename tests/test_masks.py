@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ai4diag.errors import DataError
-from ai4diag.masks import decode, encode
+from ai4diag.masks import decode, encode, vote
 
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (3, 4), (5, 1, 6), (8, 9, 10)])
@@ -49,3 +49,21 @@ def test_what_is_no_mask_is_refused(runs, said):
 def test_shares_are_no_mask():
     with pytest.raises(DataError, match="float64"):
         encode(np.zeros(3))
+
+
+def test_most_votes_win_and_ties_go_to_the_smaller_number():
+    maps = np.random.default_rng(0).integers(0, 4, (5, 3, 4, 6)).astype(np.uint8)
+    counts = (maps[None] == np.arange(4)[:, None, None, None, None]).sum(axis=1)
+    np.testing.assert_array_equal(decode(vote([encode(one) for one in maps]), maps.shape[1:]), counts.argmax(axis=0))
+    np.testing.assert_array_equal(vote([encode(maps[0])]), encode(maps[0]))
+    with pytest.raises(DataError, match="one size"):
+        vote([[0, 3], [0, 4]])
+
+
+def test_models_answer_together():
+    import pandas as pd
+
+    from ai4diag.tasks.ensemble import join
+
+    tables = [pd.DataFrame({"runs": [np.array(runs, np.int32)]}) for runs in ([0, 4], [0, 2, 1, 2], [1, 4])]
+    assert join(tables, 2)["runs"][0].tolist() == [0, 2, 1, 2]

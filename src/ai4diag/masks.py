@@ -33,6 +33,33 @@ def encode(mask: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
     return np.stack([flat[starts], lengths], axis=1).astype(np.int32).reshape(-1)
 
 
+def vote(answers: Sequence[npt.ArrayLike]) -> npt.NDArray[np.int32]:
+    """Return the runs of the label map in which each voxel has the class that most answers give it.
+
+    Of classes with equally many votes the smallest number wins, the background first.
+
+    Args:
+        answers: runs of label maps of one size, at least one.
+
+    Raises:
+        DataError: the sizes differ.
+
+    >>> vote([[0, 3, 1, 1], [0, 2, 2, 2], [1, 1, 2, 3]]).tolist()
+    [0, 2, 2, 2]
+    """
+    sizes = [int(np.asarray(runs)[1::2].sum()) for runs in answers]
+    if len(set(sizes)) > 1:
+        raise DataError(f"Label maps of {sizes} voxels; expected one size.")
+    maps = [decode(runs, (size,)) for runs, size in zip(answers, sizes, strict=True)]
+    best = np.zeros(sizes[0], np.uint8)
+    most = np.zeros(sizes[0], np.int32)
+    for number in sorted({int(value) for one in maps for value in np.unique(one)}):
+        votes = np.sum([one == number for one in maps], axis=0, dtype=np.int32)
+        best[votes > most] = number
+        most = np.maximum(most, votes)
+    return encode(best)
+
+
 def decode(runs: npt.ArrayLike, shape: Sequence[int], n_classes: int | None = None) -> npt.NDArray[np.uint8]:
     """Return the mask of a shape, uint8.
 

@@ -1,7 +1,7 @@
 """Answers of several models, of folds or seeds, joined to one.
 
 Scores, risks and survival curves are averaged; boxes that overlap are fused as the views of one image are
-(`ai4diag.tasks.detection.answers`).
+(`ai4diag.tasks.detection.answers`); voxels of label maps take the class that most models gave them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ai4diag.errors import DataError
+from ai4diag.masks import vote
 
 
 def join(tables: Sequence[pd.DataFrame], classes: int) -> pd.DataFrame:
@@ -36,6 +37,9 @@ def join(tables: Sequence[pd.DataFrame], classes: int) -> pd.DataFrame:
         return first
     if "boxes" in first:
         return pd.DataFrame([_fused([table.iloc[row] for table in tables], classes) for row in range(len(first))])
+    if "runs" in first:
+        each = [vote(list(cells)) for cells in zip(*(table["runs"] for table in tables), strict=True)]
+        return pd.DataFrame({"runs": pd.Series(each, dtype=object)})
     return pd.DataFrame({name: _mean([table[name] for table in tables]) for name in first})
 
 

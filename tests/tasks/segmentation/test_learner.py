@@ -61,7 +61,7 @@ def score(found, truth):
 def test_training_finds_the_structures(toy):
     learner = learner_of(toy, {"width": 8, "patch": [16, 16, 16]})
     settings = Train(
-        epochs=12, batch_size=2, learning_rate=0.01, augment={"rotate": 10, "gamma": 0.1}, validate_every=20
+        epochs=20, batch_size=2, learning_rate=0.01, augment={"rotate": 10, "gamma": 0.1}, validate_every=20
     )
     history = fit(learner, toy, toy.folds()[0], settings, lambda name, fields: None)
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]

@@ -51,12 +51,16 @@ def curves(evaluation: Evaluation) -> list[Chart]:
 
 
 def confusion(evaluation: Evaluation) -> Table | None:
+    """Return None: label maps have no operating point; `cases` shows what was called what."""
+    return None
+
+
+def _voxels(evaluation: Evaluation) -> Table:
     """Return how many voxels of each class were called what, in all cases together."""
-    counts = evaluation.curves.get("confusion")
-    if not counts:
-        return None
     names = ("background", *evaluation.classes)
-    rows = tuple((name, *(f"{n:,}" for n in line)) for name, line in zip(names, counts, strict=True))
+    rows = tuple(
+        (name, *(f"{n:,}" for n in line)) for name, line in zip(names, evaluation.curves["confusion"], strict=True)
+    )
     return Table("Voxels by truth and answer", ("Truth", *(f"called {name}" for name in names)), rows)
 
 
@@ -83,7 +87,7 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
         "the patient's right is on the left of the first two pictures, the face on the left of the third. Voxels have "
         "their size in millimetres."
     )
-    return Section((sentence,), (_per_case(evaluation),), pictures=tuple(groups))
+    return Section((sentence,), (_per_case(evaluation), _voxels(evaluation)), pictures=tuple(groups))
 
 
 def _per_case(evaluation: Evaluation) -> Table:
