@@ -8,7 +8,7 @@ unit than that of the model is refused, never converted.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ OWN = ("case_id", "patient_id", "site")
 """Columns that a new table may have whatever the model."""
 MOSTLY = 0.5
 """Share of values outside a column's range from which another unit is suspected, and the file refused."""
+FEW = 8
+"""So many names of columns are listed in an error."""
 _UNIT = re.compile(r"(?P<name>.*\S)\s*\[(?P<unit>[^\]]*)\]")
 
 
@@ -124,7 +126,7 @@ def _header(
         if cell not in allowed and (match := _UNIT.fullmatch(cell)) is not None:
             name, unit = match["name"], match["unit"].strip()
         if name not in allowed:
-            cure = f"Remove the column, or correct its name. {did_you_mean(name, unit_of)}"
+            cure = f"Remove the column, or correct its name. {_near(name, unit_of)}"
             expected = "only columns that the model knows"
             findings.append(Finding("error", "unknown-column", path.name, f"a column '{cell}'", expected, cure))
         elif unit is not None and unit != unit_of.get(name, unit):
@@ -138,7 +140,7 @@ def _header(
     for name, unit in unit_of.items():
         if name not in names:
             what = f"a column '{name}'" + (f" in {unit}" if unit not in ("", "1") else "")
-            near = did_you_mean(name, [cell for cell in written if cell not in unit_of])
+            near = _near(name, [cell for cell in written if cell not in allowed])
             cure = f"Add it; leave cells empty where it was not measured. {near}"
             findings.append(Finding("error", "column-missing", path.name, "no such column", what, cure))
     return {name: names[name] for name in names if name in {*unit_of, *OWN, _case(known)}}, findings
@@ -150,6 +152,12 @@ def _read(path: Path, names: Mapping[str, str]) -> tuple[RawTable, list[Finding]
     cells = table.cells.set_axis(list(names), axis=1)
     mended = [finding for finding in noticed if finding.code != "unknown-column"]
     return RawTable(table.name, cells, table.lines, table.separator), mended
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    """Return the nearest known name; of few names all, where none is near."""
+    said = did_you_mean(name, known)
+    return said if len(known) <= FEW or not said.startswith("Known") else ""
 
 
 def _column(
