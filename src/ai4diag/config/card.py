@@ -148,7 +148,7 @@ class Card(Settings):
     licence: Licence
     terms: str
     """Terms of use beyond the licence, in words."""
-    embedded: Literal["breast_cancer", "smear", "phantom"] | None = None
+    embedded: Literal["breast_cancer", "smear", "phantom", "ecg"] | None = None
     """What on this machine makes the files: a data set inside scikit-learn, or a generator."""
     by_hand: str = ""
     """For files that no address gives one by one: what to fetch, and how to lay it out in the folder of the set."""
@@ -198,7 +198,7 @@ class Card(Settings):
         if not self.files and self.manifest is None and self.embedded is None and not self.by_hand:
             raise ValueError("the card names no files: give files, a manifest, embedded, or by_hand")
         bare = [file.path for file in self.files if file.checksum is None]
-        if bare and self.embedded not in ("smear", "phantom"):
+        if bare and self.embedded not in ("smear", "phantom", "ecg"):
             raise ValueError(f"file '{bare[0]}' has no sha256")
         if self.table is not None:
             _check_table(self, self.table)

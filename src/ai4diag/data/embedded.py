@@ -14,6 +14,8 @@ SMEAR_PATIENTS = 60
 SMEAR_IMAGES_PER_PATIENT = 4
 PHANTOM_SEED = 2025
 PHANTOMS = 48
+ECG_SEED = 2026
+ECG_PATIENTS = 300
 
 
 def make_breast_cancer(folder: Path) -> list[str]:
@@ -82,6 +84,37 @@ def make_phantoms(folder: Path, scans: int = PHANTOMS) -> list[str]:
     return [*paths, *tables, "cases.csv"]
 
 
+def make_ecgs(folder: Path, patients: int = ECG_PATIENTS) -> list[str]:
+    """Write drawn electrocardiograms laid out as PTB-XL: `ptbxl_database.csv`, `scp_statements.csv`, `records100/`.
+
+    A patient has one record, every fourth a second one; a third of the hearts are healthy, one in six has two diseases.
+    """
+    import numpy as np
+
+    from ai4diag.data.drawn_ecg import STATEMENTS, draw_ecg, write_drawn
+
+    ill = [code for code in STATEMENTS if code != "NORM"]
+    lines = ["ecg_id,patient_id,age,sex,scp_codes,strat_fold,filename_lr"]
+    paths: list[str] = []
+    for patient in range(patients):
+        rng = np.random.default_rng([ECG_SEED, patient])
+        count = int(rng.choice(3, p=[1 / 3, 1 / 2, 1 / 6]))
+        codes = [ill[number] for number in sorted(rng.choice(len(ill), count, replace=False))] or ["NORM"]
+        age, sex = int(rng.integers(20, 90)), int(rng.integers(2))
+        for _ in range(1 + (patient % 4 == 0)):
+            number = len(lines)
+            name, where = f"{number:05d}_lr", "records100/00000"
+            ecg = draw_ecg(codes, rng)
+            paths += [f"{where}/{file}" for file in write_drawn(folder / where, name, ecg)]
+            said = ", ".join(f"'{code}': 100.0" for code in ecg.codes)
+            fold = 1 + patient % 10
+            lines.append(f'{number},{10000 + patient}.0,{age}.0,{sex},"{{{said}}}",{fold},{where}/{name}')
+    groups = [",diagnostic,diagnostic_class", "SR,,", *(f"{code},1.0,{name}" for code, name in STATEMENTS.items())]
+    for path, table in (("ptbxl_database.csv", lines), ("scp_statements.csv", groups)):
+        (folder / path).write_text("\n".join(table) + "\n", encoding="utf-8")
+    return [*paths, "ptbxl_database.csv", "scp_statements.csv"]
+
+
 def _voc(case: str, smear: Smear) -> str:
     """Return a smear's truth as Pascal VOC: x before y, tenths of a pixel."""
     from ai4diag.data.smear import CLASSES
@@ -101,5 +134,6 @@ MAKERS: dict[str, Callable[[Path], list[str]]] = {
     "breast_cancer": make_breast_cancer,
     "smear": make_smears,
     "phantom": make_phantoms,
+    "ecg": make_ecgs,
 }
 """What `embedded` of a card names, and what writes its files and returns their paths."""

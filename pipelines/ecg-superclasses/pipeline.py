@@ -1,0 +1,1 @@
+"""Named functions that replace the task's defaults: see docs/reference/hooks.md. None so far."""
