@@ -37,6 +37,13 @@ train:
   learning_rate: 0.02
   patience: 30
   seed: 7""",
+    "time_to_event": """\
+model:
+  network: cox                   # or cox_mlp
+  l2: 10
+train:
+  epochs: 30                     # Newton steps, at most
+  seed: 7""",
     "detection": """\
 model:
   network: anchor_free           # or retinanet
@@ -88,7 +95,16 @@ train:
 }
 WINDOW = "  window: {around: beat, before_s: 0.3, after_s: 0.5}\n"
 """What a data set with annotated beats needs in `data`."""
-PRIMARY = {"tabular": "auroc", "detection": "map_50", "classification": "auroc", "timeseries": "auroc", "segmentation": "dice"}
+PRIMARY = {
+    "tabular": "auroc",
+    "time_to_event": "c_index",
+    "detection": "map_50",
+    "classification": "auroc",
+    "timeseries": "auroc",
+    "segmentation": "dice",
+}
+PRIMARY_OF = {"multiclass": "auroc_macro", "multilabel": "auroc_macro", "ordinal": "kappa_quadratic"}
+"""Headline of labels that are not of two classes."""
 QUICK = {"tabular": 40, "detection": 5, "classification": 3, "timeseries": 2, "segmentation": 5}
 
 README = """\
@@ -136,12 +152,14 @@ def new_pipeline(workspace: Workspace, name: str, task: str, dataset: str) -> Pa
     card = workspace.catalogue.card(dataset)
     if card.task != task:
         raise UsageError(f"The data set '{dataset}' is for the task {card.task}, not {task}.")
+    labels = card.arrays or card.pictures
+    kind = "time_to_event" if card.table is not None and card.table.time is not None else task
     recipe = RECIPE.format(
         task=task,
         dataset=dataset,
         test="official" if card.official_split else 0.2,
-        model=(WINDOW if card.signals is not None and card.signals.symbols else "") + MODELS[task],
-        primary=PRIMARY[task],
+        model=(WINDOW if card.signals is not None and card.signals.symbols else "") + MODELS[kind],
+        primary=PRIMARY_OF.get(labels.labels, PRIMARY[task]) if labels is not None else PRIMARY[task],
         quick=QUICK[task],
     )
     readme = README.format(
