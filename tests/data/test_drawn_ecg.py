@@ -1,4 +1,4 @@
-"""Drawn electrocardiograms: WFDB files that wfdb itself reads, the same bytes every time, diseases where they belong."""
+"""Drawn electrocardiograms: files that wfdb reads, the same bytes every time, diseases where they belong."""
 
 from __future__ import annotations
 
