@@ -159,7 +159,7 @@ def new_pipeline(workspace: Workspace, name: str, task: str, dataset: str) -> Pa
         dataset=dataset,
         test="official" if card.official_split else 0.2,
         model=(WINDOW if card.signals is not None and card.signals.symbols else "") + MODELS[kind],
-        primary=PRIMARY_OF.get(labels.labels, PRIMARY[task]) if labels is not None else PRIMARY[task],
+        primary=PRIMARY_OF.get(labels.labels, PRIMARY[kind]) if labels is not None else PRIMARY[kind],
         quick=QUICK[task],
     )
     readme = README.format(
