@@ -80,6 +80,13 @@ def test_what_cannot_be_is_refused(model, batch, said):
         make_plan(fingerprint(), model, batch)
 
 
+def test_volumes_larger_than_the_patch_are_predicted_in_windows():
+    large = fingerprint((250.0, 250.0, 200.0), most=(512, 512, 400))
+    assert make_plan(large, UNet(memory_gb=2), 2).window == make_plan(large, UNet(memory_gb=2), 2).patch
+    assert make_plan(large, UNet(memory_gb=2, window="whole"), 2).window is None
+    assert make_plan(fingerprint(), UNet(patch=(32, 48, 32)), 2).window == (32, 48, 32)
+
+
 def test_spacing_is_the_median_and_finer_across_thick_layers():
     spacing = np.array([[1.0, 1.0, 1.0], [0.9, 1.0, 1.2], [1.1, 1.0, 1.1]])
     assert plan_spacing(spacing, np.full((3, 3), 100)) == (1.0, 1.0, 1.1)

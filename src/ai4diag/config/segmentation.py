@@ -53,8 +53,9 @@ class UNet(Settings):
     """Share of patches that are cut around a voxel of a class; the classes take turns at random."""
     flips: tuple[Literal[0, 1, 2], ...] = ()
     """Axes (0 right, 1 front, 2 head) along which volumes are mirrored in prediction; all combinations are averaged."""
-    window: tuple[Side, Side, Side] | None = None
-    """Voxels that are predicted at once; None: the whole volume where memory allows, else the patch."""
+    window: tuple[Side, Side, Side] | Literal["whole"] | None = None
+    """Voxels that are predicted at once; `whole`: the whole volume where memory allows. None: the whole volume where
+    the patch covers the usual one, else windows of the patch's size."""
     overlap: float = Field(default=0.5, ge=0, lt=1)
     """Share by which neighbouring windows overlap."""
     largest_component: tuple[str, ...] = ()

@@ -8,7 +8,8 @@ rules below, in the spirit of nnU-Net (Isensee et al., Nature Methods 18, 2021, 
 2. Patch: the median sides at that spacing, shrunk evenly until a training step fits into memory.
 3. Stages: each halves the axes that still have eight voxels and whose voxels are not twice as long as the shortest, so
    that voxels become cubes before all axes are halved.
-4. What a recipe sets is taken as it is.
+4. Window of a prediction: the whole volume where the patch covers the median one, else the patch.
+5. What a recipe sets is taken as it is.
 """
 
 from __future__ import annotations
@@ -175,9 +176,23 @@ def make_plan(fingerprint: Fingerprint, model: UNet, batch: int) -> Plan:
         convolutions=model.convolutions,
         residual=model.residual,
         outputs=min(model.outputs, len(strides)),
-        window=model.window,
+        window=_window(model, patch, fingerprint, across),
         at_once=int(model.memory_gb * GIGA // (4 * 7 * widths[0])),
     )
+
+
+def _window(model: UNet, patch: Sides, fingerprint: Fingerprint, across: int | None) -> Sides | None:
+    """Return the window of a prediction, None for the whole volume.
+
+    Instance normalisation takes mean and spread over what it sees: a network that learned from patches is wrong about
+    whole volumes that show much more, or more margin (measured: `docs/LOG.md`).
+    """
+    if model.window == "whole":
+        return None
+    if model.window is not None:
+        return model.window
+    covered = all(patch[axis] >= fingerprint.packed_sides[axis] for axis in range(3) if axis != across)
+    return None if covered else patch
 
 
 def step_bytes(patch: Sequence[int], strides: Sequence[Sides], widths: Sequence[int], convolutions: int) -> float:

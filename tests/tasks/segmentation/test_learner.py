@@ -88,7 +88,7 @@ def test_weights_of_another_network_are_refused(toy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "model", [{}, {"window": [8, 8, 8]}, {"flips": [0, 1, 2]}, {"dimensions": 2}, {"memory_gb": 0.001}]
+    "model", [{}, {"window": "whole"}, {"window": [8, 8, 8]}, {"flips": [0, 1, 2]}, {"dimensions": 2}, {"memory_gb": 0.001}]
 )
 def test_whole_windowed_mirrored_and_layered_answers_agree_where_they_must(toy, model):
     rows = toy.folds()[0].test
