@@ -16,7 +16,10 @@ from ai4diag.config.plan import Evaluate, Interval, OperatingPoint
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.evaluation.evaluate import evaluate
 from ai4diag.evaluation.predictions import check
+from ai4diag.evaluation.report import time_to_event as showing
+from ai4diag.evaluation.report import words
 from ai4diag.evaluation.survival import Outcomes, integrate
+from ai4diag.types import Estimate
 
 DAYS = np.array([100.0, 200.0, 400.0])
 
@@ -314,3 +317,46 @@ def test_an_operating_point_is_refused() -> None:
     plan = PLAN.model_copy(update={"operating_point": OperatingPoint(threshold=0.5)})
     with pytest.raises(ConfigError, match="a time to event has none"):
         estimates(predictions(), plan)
+
+
+def test_the_report_shows_curves_groups_and_the_least_expected() -> None:
+    table = predictions().assign(risk_group=lambda rows: 1 + (rows["score"] > 0).astype(int))
+    found = evaluate(table, task="tabular", target="time_to_event", classes=["alive", "died"], plan=PLAN)
+    charts = {chart.key: chart for chart in showing.curves(found)}
+    assert list(charts) == ["km", "calibration", "brier"]
+    low = table[table["risk_group"] == 1]
+    assert charts["km"].table.rows[0][:2] == ("low risk", str(len(low)))
+    assert "p below 0.001" in charts["km"].reading
+    fitted = KaplanMeierFitter().fit(low["time_days"], low["event"])
+    died = 100 * (1 - fitted.survival_function_at_times([100.0]).iloc[0])
+    predicted = 100 * (1 - np.stack(low["survival"].tolist())[:, 0].mean())
+    groups = showing.confusion(found)
+    assert groups is not None
+    assert groups.rows[0][3] == f"{died:.0f} %, {predicted:.0f} %"
+    section = showing.cases(found, None)  # type: ignore[arg-type]
+    assert section is not None
+    assert len(section.tables[0].rows) == showing.ERRORS
+
+
+def test_the_report_of_foreign_predictions_has_the_groups_alone() -> None:
+    table = predictions().drop(columns=["survival", "survival_days", "horizons_days"])
+    found = evaluate(table, task="tabular", target="time_to_event", classes=["alive", "died"], plan=PLAN)
+    assert [chart.key for chart in showing.curves(found)] == ["km"]
+    nobody = evaluate(
+        table.assign(event=0), task="tabular", target="time_to_event", classes=["alive", "died"], plan=PLAN
+    )
+    assert "could not be compared" in showing.curves(nobody)[0].reading
+    assert showing.cases(nobody, None) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words_of_it"),
+    [
+        ("c_index", 0.81, "one is known to have died first, the model gives that one the higher risk in 81 "),
+        ("auroc_at_1096_days", 0.838, "a case that died within 3 years and one that had not"),
+        ("observed_to_predicted_at_90_days", 1.21, "expects to have died within 90 days, 121 had"),
+        ("brier_at_365_days", 0.05, "Brier score at 1 year is 0.050"),
+    ],
+)
+def test_estimates_in_words(name: str, value: float, words_of_it: str) -> None:
+    assert words_of_it in words.sentence(Estimate(name, value, value - 0.1, value + 0.1, 9, 9), ["alive", "died"], 0.95)
