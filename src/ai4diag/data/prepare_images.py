@@ -19,7 +19,7 @@ from ai4diag.config.detection import DetectionRecipe
 from ai4diag.data.catalogue import verify
 from ai4diag.data.check_images import double_findings, part_findings
 from ai4diag.data.check_table import duplicate_findings
-from ai4diag.data.divide import divide, official_parts, training_rows
+from ai4diag.data.divide import box_strata, divide, official_parts, training_rows
 from ai4diag.data.identify import image_index
 from ai4diag.data.image_cases import ImageCase, box_table, packed_size, read_image_cases
 from ai4diag.data.packing import channel_moments, memory_map
@@ -66,7 +66,7 @@ def prepare_images(
     with memory_map(folder, shape) as packed:
         content, noticed = _pack(cases, packed, index["patient_id"].tolist(), preprocess)
         findings += noticed
-        split, noticed = divide(index, _strata(index, boxes, len(card.classes)), content, card, recipe, parts)
+        split, noticed = divide(index, box_strata(index, boxes, len(card.classes)), content, card, recipe, parts)
         findings += noticed + part_findings(split, index, boxes, card.classes)
         stop_on_errors(findings, card.name)
         facts = {
@@ -116,14 +116,6 @@ def _pack(
     names = [case.name for case in cases]
     findings = duplicate_findings(names, content, "images")
     return content, findings + alike_findings(alike(prints), names, patients, content)
-
-
-def _strata(index: pd.DataFrame, boxes: pd.DataFrame, classes: int) -> npt.NDArray[np.float64]:
-    """Boxes of each class, and site, per case."""
-    counts = np.zeros((len(index), classes))
-    np.add.at(counts, (boxes["case"].to_numpy(), boxes["label"].to_numpy()), 1)
-    sites = pd.get_dummies(index["site"]).to_numpy(np.float64)
-    return np.column_stack([counts, sites])
 
 
 def _statistics(
