@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ai4diag import __version__
 from ai4diag.config.card import Card
+from ai4diag.data.draw_signal import draw_signal
 from ai4diag.data.prepared import FINAL, Prepared
 from ai4diag.data.volume_shown import grey_volume, voxel_counts
 from ai4diag.evaluation.report import DatasetFacts, PartLine, ReportContext, Training
@@ -57,7 +58,7 @@ def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str])
         version=__version__,
         checked=_checked(pipeline, prepared),
         not_checked=_not_checked(pipeline, prepared, card),
-        picture=_pictures(prepared) if "images.npy" in prepared.facts["files"] else None,
+        picture=_picture(prepared),
         volume=_volumes(prepared) if prepared.target == "masks" else None,
     )
 
@@ -220,6 +221,18 @@ def _volumes(prepared: Prepared) -> Callable[[str], npt.NDArray[np.uint8] | None
     """Return the function from a case to its grey values."""
     row_of = {case: row for row, case in enumerate(prepared.index["case_id"].astype(str))}
     return lambda case_id: grey_volume(prepared, row_of[case_id]) if case_id in row_of else None
+
+
+def _picture(prepared: Prepared) -> Callable[[str], Picture | None] | None:
+    """Return the function from a case to its picture, where cases are images or signals."""
+    files = prepared.facts["files"]
+    return _pictures(prepared) if "images.npy" in files else _lines(prepared) if "signals.npy" in files else None
+
+
+def _lines(prepared: Prepared) -> Callable[[str], Picture | None]:
+    """Return the function from a case to the drawing of its signal."""
+    row_of = {case: row for row, case in enumerate(prepared.index["case_id"].astype(str))}
+    return lambda case_id: (draw_signal(prepared.signals[row_of[case_id]]), (1.0, 1.0)) if case_id in row_of else None
 
 
 def _pictures(prepared: Prepared) -> Callable[[str], Picture | None]:
