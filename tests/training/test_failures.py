@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import threading
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from ai4diag.data.prepared import Prepared
 from ai4diag.errors import MachineError, TrainingError
 from ai4diag.tasks.memory import fits, free_bytes, halving, out_of_memory
 from ai4diag.training import step
+from ai4diag.training.checkpoint import read_checkpoint
 from ai4diag.training.failures import Watch
 from ai4diag.training.loop import fit
 from tests.training.test_loop import FOLD, SETTINGS, ToyLearner, assert_same, quiet, weights
@@ -234,3 +236,47 @@ def test_what_fits():
     assert fits(int(0.4 * free_bytes(cpu)), cpu)
     assert not fits(int(0.6 * free_bytes(cpu)), cpu)
     assert np.isfinite(free_bytes(cpu))
+
+
+class Reading(Sharing):
+    """Reads crops ahead, from memory maps in real life."""
+
+    def __init__(self, most=math.inf):
+        super().__init__()
+        self.most, self.threads = most, set()
+
+    def read(self, rows, generator, share=slice(None)):
+        self.threads.add(threading.current_thread().name)
+        noise = torch.randn(len(rows), 2, generator=generator)[share]
+        return self.x[rows[share]] + noise, self.y[rows[share]]
+
+    def loss_of(self, item):
+        if len(item[0]) > self.most:
+            torch.empty(TOO_MUCH)
+        logits = self.network(item[0])[:, 0]
+        return {"loss": torch.nn.functional.binary_cross_entropy_with_logits(logits, item[1])}
+
+    def loss(self, rows, generator, share=slice(None)):
+        return self.loss_of(self.read(rows, generator, share))
+
+
+def test_reading_ahead_changes_no_number(prepared, tmp_path):
+    plain, ahead = Sharing(), Reading()
+    settings = Train(epochs=4, batch_size=15)
+    history = fit(plain, prepared, FOLD, settings, quiet, checkpoint=tmp_path / "one")
+    assert fit(ahead, prepared, FOLD, settings, quiet, checkpoint=tmp_path / "two") == history
+    assert_same(weights(plain), weights(ahead))
+    assert ahead.threads == {"ai4diag-prefetch"}
+    one, two = (read_checkpoint(tmp_path / name)[0] for name in ("one", "two"))
+    assert torch.equal(one["random.order"], two["random.order"])
+
+
+def test_memory_that_runs_out_while_reading_ahead(prepared):
+    """Parts are computed with the random numbers of the whole batch, and the next batches with theirs."""
+    plain, ahead = Sharing(), Reading(most=8)
+    settings = Train(epochs=4, batch_size=15)
+    fit(plain, prepared, FOLD, settings, quiet)
+    history = fit(ahead, prepared, FOLD, settings, quiet)
+    assert "2 parts" in history[0]["notes"][0]
+    for name, tensor in weights(plain).items():
+        assert torch.allclose(tensor, weights(ahead)[name], rtol=1e-7, atol=1e-9), name

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -162,10 +161,8 @@ def test_a_bad_loss_of_one_process_ends_both_and_is_kept_once(together):
 def test_a_killed_process_ends_the_other_and_the_same_command_goes_on(tmp_path):
     (tmp_path / "child.py").write_text(CHILD)
     command = (str(tmp_path / "child.py"), str(tmp_path), "Dying")
-    start = time.monotonic()
     done = torchrun(*command, PYTHONPATH=HERE)
     assert done.returncode != 0
-    assert time.monotonic() - start < 60
     assert not (tmp_path / "Dying-1-said.json").exists()
     assert (tmp_path / "Dying.checkpoint").is_file()
     again = torchrun(*command, PYTHONPATH=HERE)  # three epochs are left: no process comes to its 18th step

@@ -79,6 +79,17 @@ class NetworkLearner(Learner, Protocol):
         numbers are then drawn for all `rows`, and cases `rows[share]` get theirs. A batch that is computed in parts
         (`train.accumulate`, memory that ran out, several processes) then sees what it would see in one piece.
         Without that argument each part is given as a batch of its own.
+
+        Further things that a network learner may offer, each of them optional:
+
+        - `balance_labels(rows) -> int64 (cases,)`: the class of each case, for `train.balance: class`.
+        - `read(rows, generator, share) -> item` and `loss_of(item)`, so that `loss(rows, generator, share)` is
+          `loss_of(read(rows, generator, share))`. The loop then reads the next batches in a thread while the present
+          one is computed: for crops from memory maps. What is drawn must come from `generator` and be drawn in `read`.
+
+        What helps a learner with cases that do not fit in memory: `fits(bytes, device)` says whether they do, and
+        `halving(work, window)` predicts once more with half the window when memory runs out (`ai4diag.tasks.memory`);
+        `Prefetch(read, keys)` reads ahead anywhere else (`ai4diag.tasks.prefetch`).
         """
 
     def score(self, prepared: Prepared, rows: np.ndarray) -> dict[str, float]:

@@ -39,9 +39,10 @@ class RandomState:
         own = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         return cls(generator.get_state(), torch.get_rng_state(), own)
 
-    def restore(self, generator: torch.Generator, device: torch.device) -> None:
-        """Go back to it."""
-        generator.set_state(self.order)
+    def restore(self, generator: torch.Generator | None, device: torch.device) -> None:
+        """Go back to it; without a generator only what torch draws from by itself."""
+        if generator is not None:
+            generator.set_state(self.order)
         torch.set_rng_state(self.cpu)
         if self.device is not None and device.type == "cuda":
             torch.cuda.set_rng_state(self.device, device)

@@ -203,16 +203,16 @@ class _Loop:
         order = self._order()
         steps, first = self.settings.epochs * self.steps_per_epoch, self.epoch * self.steps_per_epoch
         totals: Losses = {}
-        for number, batch in enumerate(torch.tensor_split(order, self.steps_per_epoch)):
+        for number, (batch, read) in enumerate(self.stepper.batches(order, self.steps_per_epoch)):
             step = first + number
             rate = learning_rate(step, steps, self.steps_per_epoch, self.settings)
             if step % EVERY:
                 if step % EVERY == 1:
                     meter.follow()
-                losses = self.stepper.step(step, self.epoch, batch, rate)
+                losses = self.stepper.step(step, self.epoch, batch, rate, read)
             else:
                 with meter.looking():
-                    losses = self.stepper.step(step, self.epoch, batch, rate)
+                    losses = self.stepper.step(step, self.epoch, batch, rate, read)
             share = len(batch) / len(order)
             for name, loss in losses.items():
                 totals[name] = totals[name] + loss * share if name in totals else loss * share

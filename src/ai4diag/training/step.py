@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from ai4diag.data.prepared import Prepared
 from ai4diag.errors import TrainingError
 from ai4diag.tasks.base import NetworkLearner, Notify
 from ai4diag.tasks.memory import out_of_memory, release
+from ai4diag.tasks.prefetch import Prefetch
 from ai4diag.training.failures import RandomState, Step, Watch, keep_batch, not_finite
 from ai4diag.training.probe import Choice
 from ai4diag.training.ranks import Ranks
@@ -21,6 +25,14 @@ from ai4diag.training.schedule import parts_of
 from ai4diag.training.weights import AdamW, Average
 
 Losses = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a learner read ahead for a batch, and the state of the generator before."""
+
+    state: torch.Tensor
+    item: Any
 
 
 class Stepper:
@@ -62,7 +74,18 @@ class Stepper:
         self.parts, self.halved, self.notes = settings.accumulate, False, list[str]()
         self._takes_share = takes_share(learner)
 
-    def step(self, number: int, epoch: int, batch: torch.Tensor, rate: float) -> Losses:
+    def batches(self, order: torch.Tensor, steps: int) -> Iterable[tuple[torch.Tensor, Read | None]]:
+        """Divide an epoch into nearly equal batches; a learner that can read ahead does so in a thread."""
+        rows = torch.tensor_split(order, steps)
+        if not hasattr(self.learner, "read") or self.ranks.size > 1:
+            return zip(rows, repeat(None), strict=False)
+        return Prefetch(self._read, rows)
+
+    def _read(self, batch: torch.Tensor) -> Read:
+        state = self.generator.get_state()
+        return Read(state, self.learner.read(batch, self.generator))  # type: ignore[attr-defined]
+
+    def step(self, number: int, epoch: int, batch: torch.Tensor, rate: float, read: Read | None = None) -> Losses:
         """Move the weights once; return the losses of the batch.
 
         Args:
@@ -70,13 +93,16 @@ class Stepper:
             epoch: from 0.
             batch: rows of the prepared index, int64 `(cases,)`.
             rate: learning rate.
+            read: what was read ahead for this batch.
 
         Raises:
             TrainingError: a loss is not finite, or memory ran out twice.
         """
         random = RandomState.now(self.generator, self.device)
+        if read is not None:
+            random = replace(random, order=read.state)
         self.optimizer.forget()
-        losses = self._gradients(number, epoch, batch, random)
+        losses = self._gradients(number, epoch, batch, random, read)
         self._stop_at(self.watch.see(Step(epoch + 1, number + 1, batch, random, losses)))
         if self.settings.gradient_clip:
             torch.nn.utils.clip_grad_norm_(self.learner.network.parameters(), self.settings.gradient_clip)
@@ -88,33 +114,36 @@ class Stepper:
         """Stop when a step since the last look went wrong."""
         self._stop_at(self.watch.look())
 
-    def _gradients(self, number: int, epoch: int, batch: torch.Tensor, random: RandomState) -> Losses:
+    def _gradients(
+        self, number: int, epoch: int, batch: torch.Tensor, random: RandomState, read: Read | None
+    ) -> Losses:
         """Add up the gradients of a batch; return its losses. When memory runs out, once more in halves."""
         try:
-            return self._computed(number, batch, random)
+            return self._computed(number, batch, random, read)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
         self._halve(epoch, batch)
-        random.restore(self.generator, self.device)
+        random.restore(self.generator if read is None else None, self.device)  # the reading thread is ahead of us
         self.optimizer.forget()
         try:
-            return self._computed(number, batch, random)
+            return self._computed(number, batch, random, read)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
         raise self._memory_error(epoch, batch)
 
-    def _computed(self, number: int, batch: torch.Tensor, random: RandomState) -> Losses:
+    def _computed(self, number: int, batch: torch.Tensor, random: RandomState, read: Read | None) -> Losses:
         """Add up the gradients of the parts of a batch; return the mean of their losses."""
         if self.parts == self.ranks.size == 1:
             with casting(self.device, self.precision):
-                losses = self.learner.loss(batch, self.generator)
+                losses = self._whole(batch, read)
             losses["loss"].backward()  # type: ignore[no-untyped-call]
             return {name: loss.detach() for name, loss in losses.items()}
         totals: Losses = {}
         own = parts_of(len(batch), self.ranks.size)[self.ranks.rank]
         source = self.ranks.source(self.generator, self._takes_share, self.settings.seed, number)
+        source = source if read is None else torch.Generator()
         for part in parts_of(own.stop - own.start, self.parts):
             part = slice(own.start + part.start, own.start + part.stop)
             with casting(self.device, self.precision):
@@ -124,6 +153,12 @@ class Stepper:
             for name, loss in losses.items():
                 totals[name] = totals.get(name, torch.zeros_like(loss)) + loss.detach() * share
         return self.ranks.add_up(self.optimizer.parameters, totals)
+
+    def _whole(self, batch: torch.Tensor, read: Read | None) -> Losses:
+        if read is None:
+            return self.learner.loss(batch, self.generator)
+        found: Losses = self.learner.loss_of(read.item)  # type: ignore[attr-defined]
+        return found
 
     def _loss_of(self, part: slice, batch: torch.Tensor, random: RandomState, source: torch.Generator) -> Losses:
         """Return the losses of a part of a batch, with the random numbers it has in the whole one where possible."""
