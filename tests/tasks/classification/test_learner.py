@@ -91,12 +91,13 @@ def test_statistics_come_from_training_rows_alone(tmp_path):
 
 def test_untouched_images_stay_as_they_are(tmp_path):
     prepared = write(tmp_path)
+    rows = torch.arange(40)
     images = torch.from_numpy(np.array(prepared.images[:40]))
     changes = {"brightness": {"amount": 0.5, "chance": 1.0}}
     for share, expected in ((1.0, 40), (0.0, 0), (0.5, None)):
         learner = TASK.learner(prepared, recipe(model={"untouched": share}, augment=changes), {})
         learner.place(prepared, np.arange(60), torch.device("cpu"))
-        found = learner._changed(images, torch.Generator().manual_seed(1))
+        found = learner._changed(rows, torch.Generator().manual_seed(1))
         same = int((found == images.float()).flatten(1).all(dim=1).sum())
         assert same == expected if expected is not None else 8 < same < 32
 
@@ -197,3 +198,38 @@ def test_a_picture_of_another_size_is_resampled(tmp_path):
     (tmp_path / "packed").mkdir()
     new = TASK.gather([tmp_path / "large.png"], learner, tmp_path / "packed")
     np.testing.assert_array_equal(new.images[0], prepared.images[0])
+
+
+def test_a_batch_in_parts_sees_what_the_whole_batch_sees(tmp_path):
+    prepared = write(tmp_path)
+    learner = TASK.learner(prepared, recipe(model={"untouched": 0.3}, augment=["rotate", "gamma", "noise"]), {})
+    learner.place(prepared, np.arange(60), torch.device("cpu"))
+    rows = torch.tensor([5, 0, 33, 12, 7, 41])
+
+    def seen(share):
+        return learner._changed(rows, torch.Generator().manual_seed(2), share)
+
+    parts = torch.cat([seen(slice(0, 2)), seen(slice(2, 5)), seen(slice(5, 6))])
+    torch.testing.assert_close(parts, seen(slice(None)))
+
+
+def test_labels_to_balance_by_are_classes_or_the_rarest_finding(tmp_path):
+    for target in ("ordinal", "multilabel"):
+        prepared = write(tmp_path / target, target)
+        learner = TASK.learner(prepared, recipe(), {})
+        learner.place(prepared, np.arange(60), torch.device("cpu"))
+        found = learner.balance_labels(np.arange(60))
+        if target == "ordinal":
+            assert found.tolist() == prepared.index["truth"].tolist()
+            continue
+        shows = prepared.index[["truth_upper", "truth_lower"]].to_numpy()
+        rare = int(shows.sum(axis=0).argmin())
+        expected = [rare if line[rare] else 1 - rare if line[1 - rare] else 2 for line in shows]
+        assert found.tolist() == expected
+
+
+def test_training_goes_on_in_parts_and_with_balanced_epochs(tmp_path):
+    prepared = write(tmp_path)
+    for change in ({"accumulate": 2}, {"balance": "class"}):
+        _, history = trained(prepared, recipe(**change))
+        assert history[-1]["loss"] < history[0]["loss"]

@@ -25,13 +25,12 @@ from ai4diag.tasks.augment import Plan, apply, draw
 from ai4diag.tasks.classification import answers
 from ai4diag.tasks.classification.networks import build, load_initial
 from ai4diag.tasks.classification.truth import truth_array, truth_columns
+from ai4diag.tasks.memory import fits
 from ai4diag.tasks.stored import write_model
 
 WEIGHTS = "model.safetensors"
 PIXELS_AT_ONCE = 1_000_000
 """Pixels of all images in one forward pass of a prediction."""
-GPU_SHARE = 0.4
-"""Share of free GPU memory that images may take to stay on the device."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -99,13 +98,29 @@ class ClassificationLearner:
         self._images = prepared.images
         self._resident = self._on_device(device)
 
-    def loss(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the loss of one augmented batch; `rows` int64 `(batch,)` on the CPU."""
-        images = self._changed(self._take(rows), generator)
+    def loss(self, rows: Tensor, generator: torch.Generator, share: slice = slice(None)) -> dict[str, Tensor]:
+        """Return the loss of one augmented batch.
+
+        Args:
+            rows: int64 `(batch,)` on the CPU.
+            generator: what is drawn for the whole batch comes from it.
+            share: the part of the batch that is computed.
+        """
+        images = self._changed(rows, generator, share)
         logits = self.network(self._normalise(images))
-        truth = self._truth[rows.to(self._device)]
+        truth = self._truth[rows[share].to(self._device)]
         value = answers.loss(self.target, logits, truth, len(self.classes), self.model.label_smoothing, self._weights)
         return {"loss": value}
+
+    def balance_labels(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """Return the class of each case; of several findings the rarest that it shows, one more class for none."""
+        truth = self._truth.cpu().numpy()
+        if self.target != "multilabel":
+            return np.asarray(truth[rows], np.int64)
+        count = truth[rows].sum(axis=0)
+        order = np.argsort(count, kind="stable")
+        shown = truth[rows][:, order] == 1
+        return np.where(shown.any(axis=1), order[shown.argmax(axis=1)], len(self.classes)).astype(np.int64)
 
     def score(self, prepared: Prepared, rows: Rows) -> dict[str, float]:
         """Return `score` and the figures it is made of, from one view of each image.
@@ -166,7 +181,7 @@ class ClassificationLearner:
 
     def _on_device(self, device: torch.device) -> Tensor | None:
         """Return all images on a GPU that has room for them; None where they are read from their memory map."""
-        if device.type != "cuda" or self._images.nbytes > GPU_SHARE * torch.cuda.mem_get_info(device)[0]:
+        if device.type != "cuda" or not fits(self._images.nbytes, device):
             return None
         return torch.from_numpy(np.array(self._images)).to(device)
 
@@ -175,12 +190,16 @@ class ClassificationLearner:
             return self._resident[rows.to(self._device)]
         return torch.from_numpy(self._images[rows.numpy()]).to(self._device)
 
-    def _changed(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the batch as float32, most of its images changed at random."""
-        parameters = draw(self.changes, len(images), len(self.channels), self.size, self.size, None, generator)
-        if not self.model.untouched:
+    def _changed(self, rows: Tensor, generator: torch.Generator, share: slice = slice(None)) -> Tensor:
+        """Return a part of a batch as float32, most of its images changed at random."""
+        parameters = draw(self.changes, len(rows), len(self.channels), self.size, self.size, None, generator)
+        chosen = torch.ones(len(rows), dtype=torch.bool)
+        if self.model.untouched:
+            chosen = torch.rand(len(rows), generator=generator) >= self.model.untouched
+        images, chosen = self._take(rows[share]), chosen[share]
+        parameters = parameters[torch.arange(len(rows))[share]]
+        if chosen.all():
             return apply(images, parameters, self.mean)[0]
-        chosen = torch.rand(len(images), generator=generator) >= self.model.untouched
         result = images.float()
         if chosen.any():
             place = chosen.to(images.device)
