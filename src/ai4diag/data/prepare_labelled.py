@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import pandas as pd
 
 from ai4diag.config.card import Card
 from ai4diag.config.classification import ClassificationRecipe
+from ai4diag.config.sources.arrays import Arrays
+from ai4diag.config.sources.pictures import Pictures
 from ai4diag.data.catalogue import verify
 from ai4diag.data.check_table import duplicate_findings
 from ai4diag.data.divide import divide, training_rows
@@ -66,28 +69,38 @@ def prepare_labelled(
         split, noticed = divide(index, _strata(index, cases.shows), content, card, recipe, cases.parts)
         findings += noticed + absent_findings(split, index, cases.shows, card.classes)
         stop_on_errors(findings, card.name)
-        train = training_rows(split)
-        mean, spread = channel_moments(packed, train)
-        counts = cases.shows[train].sum(axis=0).tolist()
-        facts = {
-            "task": "classification",
-            **({"target": source.labels} if source.labels != "binary" else {}),
-            "dataset": card.name,
-            "card_sha256": card.sha256,
-            "classes": list(card.classes),
-            "channels": list(source.channels),
-            "image_size": list(size),
-            "statistics": {
-                "part": "train",
-                "cases": len(train),
-                "mean": mean.tolist(),
-                "std": spread.tolist(),
-                "classes": dict(zip(card.classes, counts, strict=True)),
-            },
-        }
+        facts = _facts(card, source, size, packed, training_rows(split), cases.shows)
         write_prepared(
             folder, facts=facts, index=index, split=split, findings=findings, arrays={"images": packed}, tables={}
         )
+
+
+def _facts(
+    card: Card,
+    source: Arrays | Pictures,
+    size: tuple[int, ...],
+    packed: Pixels,
+    train: npt.NDArray[np.int64],
+    shows: npt.NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Return what `prepared.json` says; the target is named where it is not the usual one of the task."""
+    mean, spread = channel_moments(packed, train)
+    return {
+        "task": "classification",
+        **({"target": source.labels} if source.labels != "binary" else {}),
+        "dataset": card.name,
+        "card_sha256": card.sha256,
+        "classes": list(card.classes),
+        "channels": list(source.channels),
+        "image_size": list(size),
+        "statistics": {
+            "part": "train",
+            "cases": len(train),
+            "mean": mean.tolist(),
+            "std": spread.tolist(),
+            "classes": dict(zip(card.classes, shows[train].sum(axis=0).tolist(), strict=True)),
+        },
+    }
 
 
 def truth_columns(shows: npt.NDArray[np.bool_], classes: tuple[str, ...], labels: str) -> pd.DataFrame:
