@@ -29,32 +29,30 @@ def mirror():
 
 @pytest.fixture
 def make_workspace(tmp_path):
-    """Return a function that makes a git repository with DVC, the cards, and some of the shipped pipelines."""
+    """Return a function that makes a workspace of some of the shipped pipelines (`build_workspace`)."""
+    return lambda *names: build_workspace(tmp_path / "workspace", *names)
 
-    def make(*names: str) -> Path:
-        root = tmp_path / "workspace"
-        for name in names:
-            shutil.copytree(
-                ROOT / "pipelines" / name,
-                root / "pipelines" / name,
-                ignore=shutil.ignore_patterns("out", "__pycache__"),
-            )
-        shutil.copytree(ROOT / "datasets", root / "datasets")
-        (root / "src" / "ai4diag").mkdir(parents=True)
-        shutil.copy(ROOT / "src" / "ai4diag" / "numerics.yaml", root / "src" / "ai4diag")
-        for name in ("dvc.yaml", ".gitignore"):
-            shutil.copy(ROOT / name, root)
-        shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
-        lines = [
-            line for line in (ROOT / "params.yaml").read_text().splitlines() if line.split(":")[0].strip() in names
-        ]
-        (root / "params.yaml").write_text("\n".join(["pipelines:", *lines]) + "\n")
-        git(root, "init", "--quiet")
-        git(root, "add", ".")
-        git(root, "commit", "--quiet", "--message", "start")
-        return root
 
-    return make
+def build_workspace(root: Path, *names: str) -> Path:
+    """Make a git repository with DVC, the cards, and some of the shipped pipelines; return its folder."""
+    for name in names:
+        shutil.copytree(
+            ROOT / "pipelines" / name,
+            root / "pipelines" / name,
+            ignore=shutil.ignore_patterns("out", "__pycache__"),
+        )
+    shutil.copytree(ROOT / "datasets", root / "datasets")
+    (root / "src" / "ai4diag").mkdir(parents=True)
+    shutil.copy(ROOT / "src" / "ai4diag" / "numerics.yaml", root / "src" / "ai4diag")
+    for name in ("dvc.yaml", ".gitignore"):
+        shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    lines = [line for line in (ROOT / "params.yaml").read_text().splitlines() if line.split(":")[0].strip() in names]
+    (root / "params.yaml").write_text("\n".join(["pipelines:", *lines]) + "\n")
+    git(root, "init", "--quiet")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "start")
+    return root
 
 
 def git(folder: Path, *words: str) -> None:

@@ -10,25 +10,31 @@ import click
 from ai4diag.cli import show
 from ai4diag.cli.context import workspace
 from ai4diag.cli.progress import Progress
+from ai4diag.cli.stages import Variant, variant_options
 
 
 @click.command("predict")
 @click.argument("name")
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
+@variant_options
+@click.option("--no-tta", is_flag=True, help="Look at each case once, without test-time augmentation.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("predictions"), help="Folder of the answers.")
-def predict(name: str, inputs: Sequence[Path], out: Path) -> None:
+def predict(name: str, inputs: Sequence[Path], variant: Variant, no_tta: bool, out: Path) -> None:
     """Ask a trained model about new files.
 
     NAME is a pipeline, or the folder of a bundle. The answers are predictions.csv, an image per case where the task
-    answers with images, and predictions.json, which says which model answered.
+    answers with images, and predictions.json, which says which model answered. Of a variant with --folds or --seeds all
+    models answer together.
     """
-    from ai4diag.pipelines.predict import model_in, model_of
+    from ai4diag.pipelines.predict import model_in, model_of, one_view
     from ai4diag.pipelines.predict import predict as answer
 
     is_bundle = (Path(name) / "manifest.json").is_file()
-    model = model_in(Path(name)) if is_bundle else model_of(workspace().pipeline(name))
+    model = model_in(Path(name)) if is_bundle else model_of(workspace().pipeline(name, **variant))
     if not model.packaged:
         show.message(f"predict {name}: this model has no bundle: its release gate was not met, or not looked at")
+    if no_tta:
+        model = one_view(model)
     written = answer(model, inputs, out, Progress(f"predict {name}"))
     for path in written[:3]:
         click.echo(show.relative(path))

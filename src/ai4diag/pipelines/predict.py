@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import math
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -15,43 +18,53 @@ from ai4diag import __version__
 from ai4diag.errors import DataError, UsageError
 from ai4diag.files import read_json, sha256_file, sha256_json, write_json
 from ai4diag.packaging.bundle import load_bundle
+from ai4diag.pipelines import members
 from ai4diag.pipelines.stages import stage_file
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tasks import task
 from ai4diag.tasks.base import Learner, Notify
+from ai4diag.tasks.ensemble import join
 
+VIEWS = ("flips", "transpose", "views")
+"""Settings of a `model` block that make it look at a case more than once."""
 AT_ONCE = 16
-"""Cases between two looks at the progress."""
+"""Cases between two looks at the progress, unless there are very many."""
+LOOKS = 100
+"""Looks at the progress, at most."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that can be asked.
+    """A model that can be asked, or several that answer together.
 
     Attributes:
-        task: name of its task.
-        folder: where `model.json` and the weights are.
-        learner: the model.
+        task: name of the task.
+        learners: the models, at least one.
+        weights: for each, the hash of each file of weights.
         packaged: whether it comes from a verified bundle, so that it met its release gate.
     """
 
     task: str
-    folder: Path
-    learner: Learner
-    packaged: bool
+    learners: tuple[Learner, ...]
+    weights: tuple[dict[str, str], ...]
+    packaged: bool = False
 
 
 def model_of(pipeline: Pipeline) -> Model:
     """Return the model of a pipeline: that of its bundle, else the one that was trained last.
 
+    Of a variant with folds or seeds all models answer together.
+
     Raises:
         DataError: nothing was trained, or a file is damaged.
         VerifyError: the bundle is not what its manifest says.
     """
-    if (pipeline.out / "bundle").is_dir():
+    folders = members.folders(pipeline)
+    if not folders and (pipeline.out / "bundle").is_dir():
         return model_in(pipeline.out / "bundle")
-    folder = stage_file(pipeline, "model", "train")
-    return Model(pipeline.recipe.task, folder, task(pipeline.recipe.task).load(folder), packaged=False)
+    folders = folders or [stage_file(pipeline, "model", "train")]
+    knows = task(pipeline.recipe.task)
+    return Model(knows.name, tuple(map(knows.load, folders)), tuple(map(_weights, folders)))
 
 
 def model_in(bundle: Path) -> Model:
@@ -61,7 +74,30 @@ def model_in(bundle: Path) -> Model:
         VerifyError: the bundle is not what its manifest says.
     """
     learner = load_bundle(bundle)
-    return Model(read_json(bundle / "metadata.json")["task"], bundle / "model", learner, packaged=True)
+    return Model(read_json(bundle / "metadata.json")["task"], (learner,), (_weights(bundle / "model"),), packaged=True)
+
+
+def one_view(model: Model) -> Model:
+    """Return the model without test-time augmentation: each case is looked at once, as it is.
+
+    Raises:
+        UsageError: the model looks at a case once anyway.
+    """
+    found = []
+    for learner in model.learners:
+        settings = getattr(learner, "model", None)
+        known = {name: () for name in VIEWS if getattr(settings, name, None)}
+        if settings is None or not known:
+            raise UsageError("This model looks at each case once anyway.", "Leave out --no-tta.")
+        once = copy.copy(learner)
+        once.model = settings.model_copy(update=known)  # type: ignore[attr-defined]
+        found.append(once)
+    return dataclasses.replace(model, learners=tuple(found))
+
+
+def _weights(folder: Path) -> dict[str, str]:
+    hashes: dict[str, str] = read_json(folder / "model.json")["files"]
+    return hashes
 
 
 def predict(model: Model, inputs: Sequence[Path], out: Path, notify: Notify) -> list[Path]:
@@ -85,12 +121,12 @@ def predict(model: Model, inputs: Sequence[Path], out: Path, notify: Notify) -> 
     knows = task(model.task)
     scratch = Path(tempfile.mkdtemp(prefix="ai4diag-predict-"))
     try:
-        prepared = knows.gather(inputs, model.learner, scratch)
+        prepared = knows.gather(inputs, model.learners[0], scratch)
         count = len(prepared.index)
         tables = []
-        for start in range(0, count, AT_ONCE):
-            rows = np.arange(start, min(start + AT_ONCE, count), dtype=np.int64)
-            tables.append(model.learner.predict(prepared, rows))
+        for rows in np.array_split(np.arange(count), min(max(1, math.ceil(count / AT_ONCE)), LOOKS)):
+            answers = [learner.predict(prepared, rows) for learner in model.learners]
+            tables.append(join(answers, len(prepared.classes)))
             notify("file", {"done": int(rows[-1]) + 1, "total": count})
         out.mkdir(parents=True, exist_ok=True)
         written = knows.deliver(pd.concat(tables, ignore_index=True), prepared, out)
@@ -102,7 +138,7 @@ def predict(model: Model, inputs: Sequence[Path], out: Path, notify: Notify) -> 
         {
             "ai4diag": __version__,
             "task": model.task,
-            "model": read_json(model.folder / "model.json")["files"],
+            "models": model.weights,
             "from_verified_bundle": model.packaged,
             "inputs": [{"name": path.name, "sha256": _fingerprint(path)} for path in inputs],
             "cases": count,
