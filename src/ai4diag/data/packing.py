@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+BLOCK_BYTES = 1 << 24
+"""Bytes of images that are summed at once."""
+
 
 @contextmanager
 def memory_map(folder: Path, shape: tuple[int, ...]) -> Iterator[npt.NDArray[np.uint8]]:
@@ -23,12 +26,16 @@ def memory_map(folder: Path, shape: tuple[int, ...]) -> Iterator[npt.NDArray[np.
 def channel_moments(
     packed: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return mean and standard deviation of each channel over some images, `(channels,)`, on the scale 0..255."""
-    total, squares = np.zeros(packed.shape[1]), np.zeros(packed.shape[1])
-    for row in rows:
-        image = packed[row].reshape(packed.shape[1], -1).astype(np.float64)
-        total += image.sum(axis=1)
-        squares += (image**2).sum(axis=1)
+    """Return mean and standard deviation of each channel over some images, `(channels,)`, on the scale 0..255.
+
+    The sums are whole numbers, so that their order does not matter.
+    """
+    channels, at_once = packed.shape[1], max(1, BLOCK_BYTES // max(int(np.prod(packed.shape[1:])), 1))
+    total, squares = np.zeros(channels, np.uint64), np.zeros(channels, np.uint64)
+    for start in range(0, len(rows), at_once):
+        block = packed[rows[start : start + at_once]].reshape(-1, channels, int(np.prod(packed.shape[2:])))
+        total += block.sum(axis=(0, 2), dtype=np.uint64)
+        squares += np.square(block, dtype=np.uint16).sum(axis=(0, 2), dtype=np.uint64)  # 255 squared just fits
     pixels = len(rows) * float(np.prod(packed.shape[2:]))
     mean = total / pixels
     return mean, np.sqrt(np.maximum(squares / pixels - mean**2, 0))
