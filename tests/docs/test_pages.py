@@ -14,7 +14,7 @@ from ai4diag.cli import cli
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, blocks, files
 
-OTHERS = {"cd", "dvc", "export", "git", "make", "mlflow", "pip", "sha256sum", "source"}
+OTHERS = {"torchrun", "cd", "dvc", "export", "git", "make", "mlflow", "pip", "sha256sum", "source"}
 """Commands of others that pages show."""
 
 

@@ -23,7 +23,7 @@ from ai4diag.data.volume_store import SIDES, affines_of
 from ai4diag.errors import ConfigError, DataError, did_you_mean
 from ai4diag.evaluation.overlap import confusion, dice
 from ai4diag.masks import encode
-from ai4diag.tasks.augment import apply, draw
+from ai4diag.tasks.augment import Parameters, apply, draw
 from ai4diag.tasks.augment import plan as plan_changes
 from ai4diag.tasks.segmentation.answers import keep_largest, label_map
 from ai4diag.tasks.segmentation.loss import losses
@@ -97,14 +97,32 @@ class SegmentationLearner:
         self.network.to(device)
         self._cutter = Cutter(prepared, self.plan.patch, self.intensities, self.model.foreground)
 
-    def loss(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the losses of one augmented batch; `rows` int64 `(batch,)` on the CPU."""
-        images, masks = (part.to(self._device) for part in self._cutter.cut(rows.tolist(), generator))
-        images, masks = self._layers(images), self._layers(masks)
+    def read(
+        self, rows: Tensor, generator: torch.Generator, share: slice = slice(None)
+    ) -> tuple[Tensor, Tensor, Parameters]:
+        """Return patches and masks of a share of a batch, and what is to be changed in them; all on the CPU.
+
+        Args:
+            rows: int64 `(batch,)`, rows of the prepared index.
+            generator: CPU generator; numbers are drawn for the whole batch.
+            share: the part of the batch.
+        """
+        images, masks = (self._layers(part) for part in self._cutter.cut(rows.tolist(), generator, share))
+        each = len(images) // len(rows[share])  # layers of a volume
         size = tuple(images.shape[2:])
         spacing = self._flat(self.plan.spacing_mm)
-        parameters = draw(self.changes, len(images), images.shape[1], size, size, spacing, generator)
-        changed, moved = apply(images, parameters, 0.0, masks)
+        parameters = draw(self.changes, len(rows) * each, images.shape[1], size, size, spacing, generator)
+        first, last, _ = share.indices(len(rows))
+        return images, masks, parameters[first * each : last * each]
+
+    def loss(self, rows: Tensor, generator: torch.Generator, share: slice = slice(None)) -> dict[str, Tensor]:
+        """Return the losses of a share of one augmented batch; `rows` int64 `(batch,)` on the CPU."""
+        return self.loss_of(self.read(rows, generator, share))
+
+    def loss_of(self, item: tuple[Tensor, Tensor, Parameters]) -> dict[str, Tensor]:
+        """Return the losses of what `read` gave."""
+        images, masks = (part.to(self._device) for part in item[:2])
+        changed, moved = apply(images, item[2], 0.0, masks)
         assert moved is not None
         return losses(self.network(changed), moved, [self._flat(stride) for stride in self.plan.strides])
 

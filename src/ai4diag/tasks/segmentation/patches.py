@@ -97,13 +97,14 @@ class Cutter:
             for case, lines in table.groupby("case")
         }
 
-    def cut(self, rows: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return images float32 `(batch, channels, *size)` and masks uint8 `(batch, 1, *size)`.
+    def cut(self, rows: Sequence[int], generator: torch.Generator, share: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Return images float32 `(batch, channels, *size)` and masks uint8 `(batch, 1, *size)` of a share of a batch.
 
         Seven numbers are drawn for each row, whatever is done with them. Where a volume is smaller than the patch, it
         is placed at random in it.
         """
-        drawn = torch.rand(len(rows), 7, generator=generator, dtype=torch.float64).numpy()
+        drawn = torch.rand(len(rows), 7, generator=generator, dtype=torch.float64).numpy()[share]
+        rows = rows[share]
         channels = self.prepared.volumes[rows[0]].shape[0]
         images = np.zeros((len(rows), channels, *self.size), np.float32)
         masks = np.zeros((len(rows), 1, *self.size), np.uint8)

@@ -57,6 +57,10 @@ class Parameters:
     shift: Tensor
     speed: Tensor
 
+    def __getitem__(self, share: slice) -> Parameters:
+        """Return those of a share of the batch."""
+        return Parameters(*(getattr(self, item.name)[share] for item in fields(self)))
+
     def to(self, device: torch.device) -> Parameters:
         """Return them on a device."""
         return Parameters(*(getattr(self, item.name).to(device) for item in fields(self)))

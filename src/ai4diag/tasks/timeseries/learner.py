@@ -101,16 +101,17 @@ class SignalLearner:
             parts = [self._inputs(prepared, rows) for rows in np.array_split(everyone, -(-len(everyone) // 4096))]
             self._held = [torch.cat(column).to(device) for column in zip(*parts, strict=True)]
 
-    def loss(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the mean log loss of one augmented batch; `rows` int64 `(batch,)` on the CPU."""
-        device = self._truth.device
+    def loss(self, rows: Tensor, generator: torch.Generator, share: slice = slice(None)) -> dict[str, Tensor]:
+        """Return the mean log loss of a share of one augmented batch; `rows` int64 `(batch,)` on the CPU."""
+        device, batch = self._truth.device, len(rows)
+        rows = rows[share]
         chosen = rows.to(device)
         if self._held is not None:
             signals, side = (column[chosen] for column in self._held)
         else:
             signals, side = (column.to(device) for column in self._inputs(self._prepared, rows.numpy()))
         if self.augment:
-            signals = apply(signals, draw(self.augment, signals.shape, generator))
+            signals = apply(signals, draw(self.augment, (batch, *signals.shape[1:]), generator)[share])
         return {"loss": self._log_loss(self.network(signals, side), self._truth[chosen])}
 
     def score(self, prepared: Prepared, rows: Rows) -> dict[str, float]:
