@@ -34,6 +34,17 @@ def test_a_batch_gives_what_its_images_give_one_by_one(dimensions, dtype):
         assert torch.equal(label[0], labels[row])
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_batch_that_is_done_in_parts_gives_the_same_bits(dimensions, monkeypatch):
+    images, masks = volumes(dimensions, batch=5), volumes(dimensions, torch.uint8, 5)[:, :1]
+    parameters = drawn([name for name in KINDS if name not in ("blur", "resolution")], SIZES[dimensions], batch=5)
+    whole = apply(images, parameters, 3.0, masks)
+    monkeypatch.setattr("ai4diag.tasks.augment.IN_CACHE", 2 * images[0].numel())
+    parts = apply(images, parameters, 3.0, masks)
+    assert torch.equal(whole[0], parts[0])
+    assert torch.equal(whole[1], parts[1])
+
+
 @given(seed=st.integers(0, 2**40))
 @settings(max_examples=10, deadline=None)
 def test_the_same_seed_gives_the_same_bits(seed):

@@ -11,6 +11,8 @@ the same batch, and a batch of one gives what the same image gives in a batch of
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,9 @@ from ai4diag.tasks.augment.parameters import Parameters, draw
 from ai4diag.tasks.augment.resample import Lookup, resample
 
 __all__ = ["GROUPS", "KINDS", "Parameters", "Plan", "apply", "draw", "move_boxes", "move_points", "plan"]
+
+IN_CACHE = 2**19
+"""Pixels and channels that are done at once on a CPU: what lies between two steps then stays in its cache."""
 
 
 def apply(
@@ -46,21 +51,36 @@ def apply(
         expected = (len(parameters.matrix), *parameters.size)
         if values is not None and (len(values), *values.shape[2:]) != expected:
             raise ValueError(f"{name} are {tuple(values.shape)}; the parameters are drawn for {expected}")
-    device = images.device
+    device, shape = images.device, (*images.shape[:2], *parameters.window)
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         if images.dtype not in (torch.uint8, torch.float32):
             images = images.float()
         level = torch.as_tensor(fill, dtype=torch.float32, device=device).expand(images.shape[1])
-        lookup = Lookup.of(parameters, device)
-        if lookup.is_identity:
-            moved = images.float() if images.dtype == torch.uint8 else images.clone()
-        else:
-            moved = resample(images, lookup, level)
-            masks = None if masks is None else resample(masks, lookup, torch.tensor([outside]), "nearest")
-        if uses_full_scale(parameters):
-            scale = full_scale(images)
-            moved = change_levels(moved, parameters, *scale)
-            moved = add_noise(shade(soften(moved, parameters), parameters), parameters, scale[1])
-        else:
-            moved = shade(soften(moved, parameters), parameters)
-        return moved, masks
+        together = max(1, IN_CACHE // math.prod(shape[1:])) if device.type == "cpu" else len(images)
+        if together >= len(images):
+            return _apply(images, parameters, level, masks, outside)
+        result = torch.empty(shape)
+        labels = None if masks is None else torch.empty((*masks.shape[:2], *parameters.window), dtype=masks.dtype)
+        for start in range(0, len(images), together):
+            rows = slice(start, start + together)
+            some = None if masks is None else masks[rows]
+            result[rows], found = _apply(images[rows], parameters[rows], level, some, outside)
+            if labels is not None and found is not None:
+                labels[rows] = found
+        return result, labels
+
+
+def _apply(
+    images: Tensor, parameters: Parameters, level: Tensor, masks: Tensor | None, outside: int
+) -> tuple[Tensor, Tensor | None]:
+    lookup = Lookup.of(parameters, images.device)
+    if lookup.is_identity:
+        moved = images.float() if images.dtype == torch.uint8 else images.clone()
+    else:
+        moved = resample(images, lookup, level)
+        masks = None if masks is None else resample(masks, lookup, torch.tensor([outside]), "nearest")
+    if not uses_full_scale(parameters):
+        return shade(soften(moved, parameters), parameters), masks
+    low, width = full_scale(images)
+    moved = change_levels(moved, parameters, low, width)
+    return add_noise(shade(soften(moved, parameters), parameters), parameters, width), masks

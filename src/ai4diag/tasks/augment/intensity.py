@@ -20,10 +20,11 @@ def full_scale(images: Tensor) -> tuple[Tensor, Tensor]:
     if images.dtype == torch.uint8:
         zero = torch.zeros(images.shape[:2], device=images.device)
         return zero, zero + 255
-    values = images.flatten(2)
-    lanes = max(lane for lane in (1, 8, 64, 512) if values.shape[2] % lane == 0)  # side by side: vector instructions
-    values = values.reshape(*images.shape[:2], -1, lanes)
-    low, high = values.amin(2).amin(2), values.amax(2).amax(2)
+    if images.device.type == "cpu":  # over one image after the other, torch uses vector instructions
+        ends = [torch.stack(torch.aminmax(channel)) for image in images for channel in image]
+        low, high = torch.stack(ends).T.reshape(2, *images.shape[:2])
+    else:
+        low, high = torch.aminmax(images.flatten(2), dim=2)
     return low, (high - low).clamp(min=_TINY)
 
 
@@ -48,10 +49,7 @@ def change_levels(images: Tensor, parameters: Parameters, low: Tensor, width: Te
     brightness, factor = parameters.brightness.to(device)[:, None], gain * contrast
     bent = bool((parameters.gamma != 1).any())
     if bent:
-        images = images.sub_(low.reshape(shape)).div_(width.reshape(shape))
-        inside = images.clamp(0, 1)
-        powers = inside.clamp(min=_TINY**3).log_().mul_(parameters.gamma.to(device).reshape(shape)).exp_()
-        images = images.sub_(inside).add_(powers)
+        images = _raise(images, parameters.gamma.to(device).reshape(shape), low.reshape(shape), width.reshape(shape))
     elif _keeps_levels(parameters):
         return images
     mean: Tensor | float = 0.0
@@ -61,6 +59,14 @@ def change_levels(images: Tensor, parameters: Parameters, low: Tensor, width: Te
     summand = (mean * gain * (1 - contrast) + brightness) * width + low
     factor, summand = (factor * width, summand) if bent else (factor, summand - low * factor)
     return torch.addcmul(summand.reshape(shape), images, factor.reshape(shape), out=images)
+
+
+def _raise(images: Tensor, gamma: Tensor, low: Tensor, width: Tensor) -> Tensor:
+    """Return shares of full scale to the power of `gamma`; what is outside 0 to 1 stays. Overwrites the images."""
+    shares = images.sub_(low).div_(width)
+    inside = shares.clamp(0, 1)
+    shares -= inside
+    return shares.add_(inside.clamp_(min=_TINY**3).log_().mul_(gamma).exp_())
 
 
 def _keeps_levels(parameters: Parameters) -> bool:

@@ -63,8 +63,8 @@ class Parameters:
     bias: Tensor
     seed: Tensor
 
-    def __getitem__(self, rows: Tensor) -> Parameters:
-        """Return the parameters of some cases; `rows` int64 or bool on the CPU."""
+    def __getitem__(self, rows: Tensor | slice) -> Parameters:
+        """Return the parameters of some cases; `rows` int64 or bool on the CPU, or a slice."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         chosen: dict[str, Any] = {name: value[rows] for name, value in values.items() if torch.is_tensor(value)}
         return replace(self, **chosen)

@@ -110,7 +110,7 @@ def _with_torch(images: Tensor, lookup: Lookup, level: Tensor, mode: str) -> Ten
     source, above = images.float(), bool(level.any())
     level = level.float().reshape(*images.shape[:2], *[1] * len(lookup.window))
     if above:
-        source = source - level
+        source = source.sub_(level) if images.dtype == torch.uint8 else source - level
     method = "nearest" if mode == "nearest" else "bilinear"  # of volumes, torch calls the linear one so as well
     found = F.grid_sample(source, lookup.grid(images.device), mode=method, align_corners=False)
     if above:
