@@ -68,6 +68,27 @@ def test_training_finds_the_structures(toy):
     assert history[-1]["validation"]["score"] > 0.7
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"dimensions": 2, "patch": [16, 16, 1]},
+        {"dimensions": 2, "patch": [1, 16, 16], "flips": [1]},
+        {"patch": [8, 16, 8], "residual": True, "outputs": 1},
+        {"patch": [8, 8, 8], "intensities": "absolute", "largest_component": ["ball"]},
+    ],
+)
+def test_every_kind_of_plan_is_trained_and_asked(toy, model):
+    learner = learner_of(toy, {"stages": 3, **model})
+    changes = {"rotate": 10, "elastic": 1, "noise": 0.01}
+    settings = Train(epochs=4, batch_size=3, learning_rate=0.01, augment=changes, validate_every=4)
+    fold = toy.folds()[0]
+    history = fit(learner, toy, fold, settings, lambda name, fields: None)
+    assert history[-1]["loss"] < history[0]["loss"]
+    truth = TASK.truth(toy, fold.test)
+    for runs, shape in zip(learner.predict(toy, fold.test)["runs"], truth["shape"], strict=True):
+        assert decode(runs, shape, 3).shape == tuple(shape)
+
+
 def test_what_was_saved_answers_to_the_bit(toy, tmp_path):
     learner = learner_of(toy, {"flips": [0], "intensities": "absolute"})
     learner.place(toy, toy.folds()[0].train, torch.device("cpu"))
@@ -88,7 +109,8 @@ def test_weights_of_another_network_are_refused(toy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "model", [{}, {"window": "whole"}, {"window": [8, 8, 8]}, {"flips": [0, 1, 2]}, {"dimensions": 2}, {"memory_gb": 0.001}]
+    "model",
+    [{}, {"window": "whole"}, {"window": [8, 8, 8]}, {"flips": [0, 1, 2]}, {"dimensions": 2}, {"memory_gb": 0.001}],
 )
 def test_whole_windowed_mirrored_and_layered_answers_agree_where_they_must(toy, model):
     rows = toy.folds()[0].test
