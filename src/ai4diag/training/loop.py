@@ -8,6 +8,7 @@ progress bars and MLflow are observers.
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,7 +81,7 @@ def fit(
         observed = _recording(history, notify)
         cast(SelfFitting, learner).fit(prepared, rows, validation, observed)
         return history
-    with _deterministic():
+    with deterministic():
         loop = _Loop(cast(NetworkLearner, learner), prepared, rows, validation, settings, notify, failed_batch)
         return loop.run(checkpoint, fingerprint, checkpoint_seconds)
 
@@ -122,7 +123,7 @@ class _Loop:
         self.best: dict[str, torch.Tensor] = {}
 
     def run(self, checkpoint: Path | None, fingerprint: str, checkpoint_seconds: float) -> list[dict[str, Any]]:
-        with _threads(1 if self.parameters < SMALL else torch.get_num_threads()):
+        with threads(1 if self.parameters < SMALL else torch.get_num_threads()):
             self._begin(checkpoint, fingerprint)
             meter = Meter(self.learner.network, self.device)
             begin = time.perf_counter()
@@ -334,7 +335,7 @@ def _recording(history: list[dict[str, Any]], notify: Notify) -> Notify:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
     """Compute with so many threads; the number found before is restored."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -345,7 +346,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _deterministic() -> Iterator[None]:
+def deterministic() -> Iterator[None]:
     """Ask torch for deterministic algorithms while training; the settings found before are restored.
 
     New memory is not filled with NaN, as torch would do beside it: that finds readers of memory nobody has written, and
@@ -356,13 +357,24 @@ def _deterministic() -> Iterator[None]:
         torch.is_deterministic_algorithms_warn_only_enabled(),
         torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
     )
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    _set_deterministic(True, warn_only=torch.cuda.is_available())
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        _set_deterministic(before, warn_only=warn_only)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+
+
+def _set_deterministic(mode: bool, *, warn_only: bool) -> None:
+    """As `torch.use_deterministic_algorithms`, which imports the compiler to tell it: a second before the first step.
+
+    Without CUDA the compiler has nothing to be told.
+    """
+    if torch.cuda.is_available() or "torch._inductor" in sys.modules:
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
+    else:
+        torch._C._set_deterministic_algorithms(mode, warn_only=warn_only)
 
 
 def notify_all(*observers: Notify | None) -> Notify:

@@ -63,7 +63,7 @@ class TabularNetwork:
         self, model: LogisticRegression | Mlp, features: Sequence[Mapping[str, Any]], classes: Sequence[str], seed: int
     ) -> None:
         self.model, self.features, self.classes, self.seed = model, list(features), list(classes), seed
-        self._penalty = 0.0
+        self.penalty = 0.0
 
     def place(self, prepared: Prepared, train: Rows, device: torch.device) -> None:
         """Learn the encoding from rows `train`, build the network for its columns, and put all cases on the device.
@@ -78,23 +78,27 @@ class TabularNetwork:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             self.network = build(self.model, len(self.encoding.columns)).to(device)
-        self._cases = torch.from_numpy(self.encoding.transform(table)).to(device, torch.float32)
-        self._truth = torch.from_numpy(truth(prepared, everyone)).to(device, torch.float32)
+        self.cases = torch.from_numpy(self.encoding.transform(table)).to(device, torch.float32)
+        self.outcomes = torch.from_numpy(truth(prepared, everyone)).to(device, torch.float32)
         if self.model.network == "logistic_regression":
-            self._penalty = self.model.l2 / (2 * len(train))
+            self.penalty = self.model.l2 / (2 * len(train))
 
     def loss(self, rows: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Return the mean log loss of `rows` `(batch,)`, and with a penalty both apart. Nothing is augmented."""
-        rows = rows.to(self._cases.device)
-        log_loss = binary_cross_entropy_with_logits(self.network(self._cases[rows]).float(), self._truth[rows])
-        if not self._penalty:
+        rows = rows.to(self.cases.device)
+        log_loss = binary_cross_entropy_with_logits(self.network(self.cases[rows]).float(), self.outcomes[rows])
+        if not self.penalty:
             return {"loss": log_loss}
         weights = self.network.get_parameter("0.weight")
-        return {"loss": log_loss + self._penalty * weights.square().sum(), "log_loss": log_loss}
+        return {"loss": log_loss + self.penalty * weights.square().sum(), "log_loss": log_loss}
 
     def score(self, prepared: Prepared, rows: Rows) -> dict[str, float]:
         """Return `score` (negative log loss), `auroc` and `log_loss` of rows."""
-        return figures(truth(prepared, rows), self.probability(features(prepared, rows, self.features)))
+        return self.judge(prepared, rows, self.probability(features(prepared, rows, self.features)))
+
+    def judge(self, prepared: Prepared, rows: Rows, probability: Array) -> dict[str, float]:
+        """Return the figures of `score` for probabilities `(cases,)` that are known already."""
+        return figures(truth(prepared, rows), probability)
 
     def predict(self, prepared: Prepared, rows: Rows) -> pd.DataFrame:
         """Return `score`, the probability of the positive class, one line per row.
