@@ -15,6 +15,7 @@ from PIL import Image
 from ai4diag.config.plan import Evaluate
 from ai4diag.evaluation.evaluate import evaluate
 from ai4diag.evaluation.pairing import confusion, pair
+from ai4diag.evaluation.report.box_planes import scan_picture
 from ai4diag.evaluation.report.pictures import case_picture
 from tests.evaluation.test_report import images
 
@@ -171,3 +172,31 @@ def test_without_an_image_the_words_remain():
     shown = case_picture(CASE, ("RBC", "WBC"), None, "k")
     assert shown.svg is None
     assert shown.caption.startswith("3 true boxes")
+
+
+def test_a_volume_is_cut_through_what_was_missed_and_boxes_stand_where_they_are():
+    """By hand: 10 x 20 x 40 voxels, packed at half the resolution along the third axis, voxels of 1 x 2 x 3 mm.
+
+    The missed box spans 2 to 4, 6 to 10 and 20 to 30 (packed 10 to 15). Seen from below, across the third axis, columns
+    are the first axis backwards and rows the second: x = (10 - 4) x 1 = 6, y = (20 - 10) x 2 = 20, 2 wide, 8 high.
+    """
+    volume = np.zeros((10, 20, 20), np.uint8)
+    volume[3, 8, 12] = 255
+    case = {
+        "case_id": "ct1",
+        "truth_boxes": [[2, 6, 20, 4, 10, 30], [6, 1, 1, 9, 4, 5]],
+        "truth_labels": [0, 0],
+        "truth_ignore": [False, False],
+        "boxes": [[6, 1, 1, 9, 4, 5]],
+        "labels": [0],
+        "scores": [0.9],
+    }
+    found = scan_picture(case, ["nodule"], (volume, (1.0, 1.0, 0.5), (1.0, 2.0, 3.0)), "k")
+    assert found.caption == "2 true boxes: 1 found, 1 missed, 0 of another class; 0 false alarms."
+    assert '<rect class="truth wrong" x="6.00" y="20.00" width="2.00" height="8.00"/>' in found.svg
+    assert found.svg.count('class="truth wrong"') == 3  # all three planes cut it
+    assert 'class="predicted"' not in found.svg  # none of them cuts the box that was found
+    assert found.svg.count("<image") == 3
+    assert scan_picture(case, ["nodule"], None, "k").svg is None
+    empty = {**case, "truth_boxes": [], "truth_labels": [], "truth_ignore": [], "boxes": [], "labels": [], "scores": []}
+    assert "<rect" not in scan_picture(empty, ["nodule"], (volume, (1.0, 1.0, 0.5), (1.0, 2.0, 3.0)), "k").svg

@@ -15,8 +15,9 @@ from ai4diag.config.card import Card
 from ai4diag.data.draw_signal import draw_signal
 from ai4diag.data.prepared import FINAL, Prepared
 from ai4diag.data.volume_shown import grey_volume, voxel_counts
+from ai4diag.data.volume_store import affines_of
 from ai4diag.evaluation.report import DatasetFacts, PartLine, ReportContext, Training
-from ai4diag.evaluation.report.context import Picture
+from ai4diag.evaluation.report.context import Picture, Scan
 from ai4diag.files import read_json, sha256_file, sha256_json
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.types import PARTS
@@ -60,6 +61,7 @@ def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str])
         not_checked=_not_checked(pipeline, prepared, card),
         picture=_picture(prepared),
         volume=_volumes(prepared) if prepared.target == "masks" else None,
+        scan=_scans(prepared) if prepared.target == "boxes" and "volumes.npy" in prepared.facts["files"] else None,
     )
 
 
@@ -221,6 +223,22 @@ def _volumes(prepared: Prepared) -> Callable[[str], npt.NDArray[np.uint8] | None
     """Return the function from a case to its grey values."""
     row_of = {case: row for row, case in enumerate(prepared.index["case_id"].astype(str))}
     return lambda case_id: grey_volume(prepared, row_of[case_id]) if case_id in row_of else None
+
+
+def _scans(prepared: Prepared) -> Callable[[str], Scan | None]:
+    """Return the function from a case to its packed volume, scale and spacing."""
+    row_of = {case: row for row, case in enumerate(prepared.index["case_id"].astype(str))}
+    spacing = np.linalg.norm(affines_of(prepared.volume_table)[:, :3, :3], axis=1)
+    sizes = prepared.index[["size_0", "size_1", "size_2"]].to_numpy(np.float64)
+
+    def scan(case_id: str) -> Scan | None:
+        row = row_of.get(case_id)
+        if row is None:
+            return None
+        array = np.asarray(prepared.volumes[row][0])
+        return array, tuple((array.shape / sizes[row]).tolist()), tuple(spacing[row].tolist())
+
+    return scan
 
 
 def _picture(prepared: Prepared) -> Callable[[str], Picture | None] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ai4diag.evaluation.report import charts
+from ai4diag.evaluation.report.box_planes import scan_picture
 from ai4diag.evaluation.report.charts import Chart, Line, Table
 from ai4diag.evaluation.report.context import ReportContext
 from ai4diag.evaluation.report.parts import Section, defined
-from ai4diag.evaluation.report.pictures import case_picture
+from ai4diag.evaluation.report.pictures import CasePicture, case_picture
 
 if TYPE_CHECKING:
     from ai4diag.evaluation.evaluate import Evaluation
@@ -61,19 +63,22 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
     groups = []
     for key, title, some in (("worst", "Most errors", worst[:PICTURES]), ("typical", "Typical", typical)):
         pictures = tuple(
-            case_picture(
-                case,
-                evaluation.classes,
-                None if context.picture is None else context.picture(str(case["case_id"])),
-                f"{key}{number}",
-            )
-            for number, case in enumerate(some)
+            _picture(case, evaluation.classes, context, f"{key}{number}") for number, case in enumerate(some)
         )
         groups += [(title, pictures)] if pictures else []
     at = evaluation.curves["worst_threshold"]
+    noun = "images" if context.scan is None else "volumes"
     sentence = (
-        "Test images with the most errors, then such with a middling number. Detections with a score of at least "
+        f"Test {noun} with the most errors, then such with a middling number. Detections with a score of at least "
         f"{at:.3g} are shown; one is right if its class is right and it overlaps the truth by at least half (IoU 0.5). "
         "A box of the right class that overlaps less is marked as off; it counts as missed and as a false alarm."
     )
     return Section((sentence,), pictures=tuple(groups))
+
+
+def _picture(case: Mapping[str, Any], classes: Sequence[str], context: ReportContext, key: str) -> CasePicture:
+    """Return the picture of one image or volume."""
+    name = str(case["case_id"])
+    if context.scan is not None:
+        return scan_picture(case, classes, context.scan(name), key)
+    return case_picture(case, classes, None if context.picture is None else context.picture(name), key)

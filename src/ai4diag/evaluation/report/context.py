@@ -14,6 +14,9 @@ from ai4diag.types import Finding
 Picture = tuple[npt.NDArray[np.uint8], tuple[float, float]]
 """Image `(rows, columns, 3)` in its packed size, and packed over original size along (rows, columns)."""
 
+Scan = tuple[npt.NDArray[np.uint8], tuple[float, float, float], tuple[float, float, float]]
+"""Packed volume `(i, j, k)`, packed voxels per original voxel along each axis, and millimetres per packed voxel."""
+
 
 @dataclass(frozen=True)
 class DatasetFacts:
@@ -99,6 +102,7 @@ class ReportContext:
         checked, not_checked: what was and was not looked at, one sentence each.
         picture: gives the image of a case, or None when there is none.
         volume: gives the grey values of a volume, uint8 `(i, j, k)` on the grid of its label map, or None.
+        scan: gives a volume in which there are boxes, or None.
     """
 
     title: str
@@ -124,6 +128,7 @@ class ReportContext:
     not_checked: tuple[str, ...] = ()
     picture: Callable[[str], Picture | None] | None = None
     volume: Callable[[str], npt.NDArray[np.uint8] | None] | None = None
+    scan: Callable[[str], Scan | None] | None = None
 
     @property
     def positive(self) -> str:

@@ -53,9 +53,9 @@ def volume_picture(
     height, left, marks = max(rows for rows, _ in sizes), 0.0, Markup("")
     for (_, across, axes), (rows, columns) in zip(views, sizes, strict=True):
         marks += Markup('<g transform="translate({:.2f} {:.2f})">').format(left, (height - rows) / 2)
-        marks += _image(_cut(volume, across, middle[across]), columns, rows)
+        marks += plane_image(cut_plane(volume, across, middle[across]), columns, rows)
         for mask, kind in ((truth, "truth"), (answer, "predicted")):
-            piece = _cut(mask, across, middle[across])
+            piece = cut_plane(mask, across, middle[across])
             steps = spacing[axes[0]], spacing[axes[1]]
             for label in range(1, len(classes) + 1):
                 marks += _outline(piece == label, steps, kind)
@@ -80,13 +80,14 @@ def _middle(mask: Slice) -> list[int]:
     return [round(float(value)) for value in places.mean(axis=0)]
 
 
-def _cut(volume: Slice, across: int, at: int) -> Slice:
+def cut_plane(volume: Slice, across: int, at: int) -> Slice:
     """Return a plane upright: head or front at the top, the patient's right (or face) on the left."""
     plane = np.take(volume, at, axis=across)  # the two axes that are left, in order: columns, then rows
     return np.ascontiguousarray(plane.T[::-1, ::-1])
 
 
-def _image(plane: Slice, width: float, height: float) -> Markup:
+def plane_image(plane: Slice, width: float, height: float) -> Markup:
+    """Return a plane `(rows, columns)` as a picture of so many millimetres."""
     stream = io.BytesIO()
     Image.fromarray(plane, "L").save(stream, "PNG", optimize=True)
     data = f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
