@@ -37,7 +37,8 @@ def test_a_batch_gives_what_its_images_give_one_by_one(dimensions, dtype):
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_a_batch_that_is_done_in_parts_gives_the_same_bits(dimensions, monkeypatch):
     images, masks = volumes(dimensions, batch=5), volumes(dimensions, torch.uint8, 5)[:, :1]
-    parameters = drawn([name for name in KINDS if name not in ("blur", "resolution")], SIZES[dimensions], batch=5)
+    names = [name for name in KINDS if name not in ("blur", "resolution", "elastic")]  # sums, which may round otherwise
+    parameters = drawn(names, SIZES[dimensions], batch=5)
     whole = apply(images, parameters, 3.0, masks)
     monkeypatch.setattr("ai4diag.tasks.augment.IN_CACHE", 2 * images[0].numel())
     parts = apply(images, parameters, 3.0, masks)
