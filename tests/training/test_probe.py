@@ -147,3 +147,20 @@ def test_throughput_is_told_and_sums_up(prepared):
     assert found["data_s"] > 0.1 > 0.02 < found["validation_s"]
     assert found["data_s"] + found["step_s"] + found["validation_s"] <= finished["seconds"]
     assert 0 < found["busy"] < 0.8
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same(prepared, monkeypatch):
+    """Chosen whatever it gains; equal to rounding, and its weights are those of a plain network."""
+    monkeypatch.setattr(probe, "LEAST_GAIN", 0.0)
+    settings = SETTINGS.model_copy(update={"epochs": 3, "patience": None})
+    plain, compiled = ToyLearner(), ToyLearner()
+    for learner in (plain, compiled):
+        learner.network[3].p = 0.0  # dropout draws other numbers when compiled
+    one = fit(plain, prepared, FOLD, settings, quiet)
+    events = []
+    choice = settings.model_copy(update={"compile": "probe"})
+    two = fit(compiled, prepared, FOLD, choice, lambda name, fields: events.append((name, fields)))
+    assert dict(events)["started"]["compile"] == "on"
+    assert [event["loss"] for event in one] == pytest.approx([event["loss"] for event in two], rel=1e-4)
+    assert weights(plain).keys() == weights(compiled).keys()

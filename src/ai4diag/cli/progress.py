@@ -20,7 +20,7 @@ class Progress:
 
     def __init__(self, label: str) -> None:
         self.label = label
-        self.fold = ""
+        self.fold, self.last = "", True
         self.seen = ""
         self.begin = self.spoken = time.monotonic()
         self.first_step = 0
@@ -33,6 +33,7 @@ class Progress:
             handler(fields)
 
     def _on_fold(self, fields: dict[str, Any]) -> None:
+        self.last = fields["fold"] == fields["folds"]
         if fields["folds"] > 1:
             self.fold = f" fold {fields['fold']}/{fields['folds']}"
             message(f"{self.label}{self.fold}")
@@ -67,7 +68,7 @@ class Progress:
         self._close()
         if not self.fold:
             message(f"{self.label}: {self.seen} in {_clock(fields['seconds'])}")
-        if "throughput" in fields:
+        if "throughput" in fields and self.last:
             message(f"{self.label}{self.fold}: {_speed(fields['throughput'])}")
 
     def _show(self, done: int, total: int) -> None:

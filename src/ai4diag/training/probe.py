@@ -24,7 +24,8 @@ from ai4diag.training.failures import RandomState
 from ai4diag.training.weights import copy
 
 BUDGET_S = 2.0
-"""Time for one comparison, compilation apart."""
+"""Time for one comparison, in which each way has at least one step; its first, which may compile, is not counted."""
+MOST_ROUNDS = 20
 LEAST_GAIN = 1.05
 """How many times faster a candidate must be to be worth leaving the plain way."""
 LARGEST_ERROR = 0.05
@@ -122,13 +123,10 @@ class _Probe:
         try:
             for choice in (now, other):  # the first of each prepares kernels, and compiles
                 losses[choice], _ = self._once(choice)
-                losses[choice], _ = self._once(choice)
             end = time.perf_counter() + BUDGET_S
-            while len(times[other]) < 3 or (time.perf_counter() < end and len(times[other]) < 20):
+            while not times[other] or (time.perf_counter() < end and len(times[other]) < MOST_ROUNDS):
                 for choice, seconds in times.items():
                     seconds.append(self._once(choice)[1])
-                if time.perf_counter() > end:
-                    break
         except Exception as error:  # whatever a backend or a compiler cannot do, the plain way can
             if out_of_memory(error):
                 release()

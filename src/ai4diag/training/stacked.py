@@ -13,6 +13,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -120,10 +121,37 @@ class _Model:
         shapes = [(name, tuple(tensor.shape)) for name, tensor in learner.network.state_dict().items()]
         self.shape = (self.steps, str(learner.network), tuple(shapes), bool(len(self.validation)))
 
-    def epoch(self) -> list[torch.Tensor]:
-        """Return the rows of the batches of an epoch."""
-        order = self.rows[torch.randperm(len(self.rows), generator=self.order)]
-        return list(torch.tensor_split(order, self.steps))
+    def epoch(self) -> torch.Tensor:
+        """Return the training rows in the order of an epoch."""
+        return self.rows[torch.randperm(len(self.rows), generator=self.order)]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Where the cases of one step stand in the order of an epoch; shorter batches are filled with cases of no weight.
+
+    Attributes:
+        place: int64 `(models, cases)`.
+        weight: `(models, cases)`, one over the size of the batch, 0 for what fills it.
+        share: `(models,)`, of the batch in the epoch.
+        sizes: of each model's batch.
+    """
+
+    place: torch.Tensor
+    weight: torch.Tensor
+    share: torch.Tensor
+    sizes: list[int]
+
+    @classmethod
+    def of(cls, models: Sequence[_Model], step: int, device: torch.device) -> _Batch:
+        """Return the batch of a step, divided as `torch.tensor_split` divides an epoch."""
+        places = [torch.tensor_split(torch.arange(len(model.rows)), model.steps)[step] for model in models]
+        sizes = [len(place) for place in places]
+        place = nn.utils.rnn.pad_sequence(places, batch_first=True)
+        size = torch.tensor(sizes)
+        weight = (torch.arange(place.shape[1]) < size[:, None]) / size[:, None]
+        share = size / torch.tensor([len(model.rows) for model in models])
+        return cls(place.to(device), weight.to(device), share.to(device), sizes)
 
 
 class _Stack:
@@ -146,7 +174,13 @@ class _Stack:
             if own
         ]
         self.average = Average(self.weights, self.settings.ema)
-        self.penalty = torch.tensor([model.learner.penalty for model in models], device=self.weights[0].device)
+        device = self.weights[0].device
+        self.penalty = torch.tensor([model.learner.penalty for model in models], device=device)
+        self.penalized = bool(self.penalty.any())
+        self.cases = torch.stack([model.learner.cases for model in models])
+        self.outcomes = torch.stack([model.learner.outcomes for model in models])
+        self.number = torch.arange(len(models), device=device)[:, None]
+        self.batches = [_Batch.of(models, step, device) for step in range(models[0].steps)]
 
     def run(self, prepared: Prepared) -> None:
         begin = time.perf_counter()
@@ -178,41 +212,31 @@ class _Stack:
 
     def _epoch(self, epoch: int) -> tuple[dict[str, torch.Tensor], float]:
         """One pass over each model's training rows; return the mean of each loss, `(models,)`, and the last rate."""
-        batches = [model.epoch() for model in self.models]
-        per_epoch = self.models[0].steps
-        totals: dict[str, torch.Tensor] = {}
-        counts = torch.tensor([len(model.rows) for model in self.models])
-        for number in range(per_epoch):
+        per_epoch, totals = len(self.batches), dict[str, torch.Tensor]()
+        orders = nn.utils.rnn.pad_sequence([model.epoch() for model in self.models], batch_first=True)
+        orders = orders.to(self.cases.device)
+        for number, batch in enumerate(self.batches):
             step = epoch * per_epoch + number
             rate = learning_rate(step, self.settings.epochs * per_epoch, per_epoch, self.settings)
-            rows = [own[number] for own in batches]
             for optimizer in self.optimizers:
                 optimizer.forget()
-            losses = self._losses(rows)
+            losses = self._losses(orders.gather(1, batch.place), batch)
             losses["loss"].sum().backward()  # type: ignore[no-untyped-call]
             self._clip()
             for optimizer in self.optimizers:
                 optimizer.step(rate)
             self.average.update(step)
-            shares = (torch.tensor([len(own) for own in rows]) / counts).to(losses["loss"].device)
             for name, loss in losses.items():
-                totals[name] = totals.get(name, 0) + loss.detach() * shares
+                totals[name] = totals.get(name, 0) + loss.detach() * batch.share
         self._refuse_infinite(totals["loss"], epoch)
         return totals, rate
 
-    def _losses(self, rows: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the losses of one batch of each model, `(models,)`."""
-        sizes = [len(own) for own in rows]
-        longest = max(sizes)
-        place = torch.stack([nn.functional.pad(own, (0, longest - len(own)), value=int(own[0])) for own in rows])
-        there = (torch.arange(longest) < torch.tensor(sizes)[:, None]).float() / torch.tensor(sizes)[:, None]
-        device = self.weights[0].device
-        place, there = place.to(device), there.to(device)
-        columns = torch.stack([m.learner.cases[own] for m, own in zip(self.models, place, strict=True)])
-        truth = torch.stack([m.learner.outcomes[own] for m, own in zip(self.models, place, strict=True)])
-        logits = self._forward(list(self.weights), columns, sizes)
-        log_loss = (binary_cross_entropy_with_logits(logits, truth, reduction="none") * there).sum(dim=1)
-        if not self.penalty.any():
+    def _losses(self, rows: torch.Tensor, batch: _Batch) -> dict[str, torch.Tensor]:
+        """Return the losses of one batch of each model, `(models,)`, for rows `(models, cases)`."""
+        columns, truth = self.cases[self.number, rows], self.outcomes[self.number, rows]
+        logits = self._forward(list(self.weights), columns, batch.sizes)
+        log_loss = (binary_cross_entropy_with_logits(logits, truth, reduction="none") * batch.weight).sum(dim=1)
+        if not self.penalized:
             return {"loss": log_loss}
         penalty = self.penalty * self.weights[0].square().flatten(1).sum(dim=1)
         return {"loss": log_loss + penalty, "log_loss": log_loss}
@@ -235,9 +259,9 @@ class _Stack:
     def _kept_units(self, chance: float, x: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
         """Return what dropout multiplies with, drawn for each model as it would draw alone."""
         masks = torch.zeros(x.shape)
-        for mask, size, model in zip(masks, sizes, self.models, strict=True):
+        for mask, size, model in zip(masks.unbind(), sizes, self.models, strict=True):
             mask[:size].bernoulli_(1 - chance, generator=model.dropout)
-        return (masks / (1 - chance)).to(x.device)
+        return masks.div_(1 - chance).to(x.device)
 
     def _clip(self) -> None:
         if not self.settings.gradient_clip:
