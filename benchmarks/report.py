@@ -27,7 +27,7 @@ def run() -> list[Row]:
     """Measure on one thread; the note says where the time goes."""
     table = images(np.random.default_rng(0))
     plan = Evaluate(primary="map_50", subgroups=("site",))
-    recipe = {"task": "detection", "data": {}, "train": {}, "evaluate": plan.model_dump(mode="json")}
+    recipe = {"task": "detection", "data": {}, "train": {"parts": ["train"]}, "evaluate": plan.model_dump(mode="json")}
     context = ReportContext(
         "Which cells?",
         "toy",
