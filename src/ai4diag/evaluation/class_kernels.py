@@ -50,6 +50,20 @@ def areas(weights, orders, truths, ends, with_precision):  # type: ignore[no-unt
             precision[:] = 0.0
             for i in range(n):
                 row = turned[orders[k, i]]
+                if ends[k, i] and (i == 0 or ends[k, i - 1]):  # nobody else has this score
+                    if not truths[k, i]:
+                        for lane in range(LANES):
+                            area[lane] += row[lane] * positive[lane]
+                            negative[lane] += row[lane]
+                    elif with_precision:
+                        for lane in range(LANES):
+                            positive[lane] += row[lane]
+                            seen = positive[lane] + negative[lane]
+                            precision[lane] += row[lane] * positive[lane] / (seen if seen > 0 else 1.0)
+                    else:
+                        for lane in range(LANES):
+                            positive[lane] += row[lane]
+                    continue
                 if truths[k, i]:
                     for lane in range(LANES):
                         new_positive[lane] += row[lane]
