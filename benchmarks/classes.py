@@ -1,7 +1,7 @@
 """Scores of several classes and of findings: every estimate with its interval, beside a loop around scikit-learn.
 
-The peer computes five numbers that scikit-learn has ready on a few resamples, scaled; our side draws 10,000 resamples and
-makes intervals of everything that a report shows.
+The peer computes five numbers that scikit-learn has ready on a few resamples, scaled; our side draws 10,000 resamples
+and makes intervals of everything that a report shows.
 """
 
 from __future__ import annotations
