@@ -114,6 +114,7 @@ def test_a_copy_in_two_parts_is_a_leak_that_is_named_unless_the_card_knows_it(tm
         found = prepared(tmp_path, raw, card)
         (leak,) = [item for item in found.findings if item.code == "content-leak"]
         assert leak.level == "warning"
+        assert ("known_duplicates" in leak.cure) == (known == "uncounted")
         assert "train-00001 in train and val-00001 in validation" in leak.found
 
 
