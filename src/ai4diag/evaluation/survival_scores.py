@@ -139,7 +139,9 @@ class SurvivalScores:
     def _groups(self) -> npt.NDArray[np.int64]:
         """Return the risk group of each case, 1 for the lowest."""
         if "risk_group" in self._rows:
-            return self._rows["risk_group"].to_numpy(np.int64)
+            several = self._rows["risk_group"].to_numpy(np.float64)  # the mean of several models may lie between
+            group: npt.NDArray[np.int64] = np.rint(several).astype(np.int64)
+            return group
         limits = np.quantile(self._score, np.arange(1, GROUPS) / GROUPS)
         return 1 + np.searchsorted(limits, self._score, side="right")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +26,9 @@ from ai4diag.types import Estimate
 if TYPE_CHECKING:
     from ai4diag.evaluation.evaluate import Evaluation
     from ai4diag.tracking import NoTracker, Tracker
+
+STACKED = ("tabular",)
+"""Tasks whose networks may be small enough for several to be trained together."""
 
 
 @lru_cache
@@ -57,7 +60,6 @@ def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -
     (`torchrun`) all fit, and the first predicts and writes.
     """
     from ai4diag.pipelines import members
-    from ai4diag.training.loop import notify_all
     from ai4diag.training.ranks import rank
 
     prepared, writes = open_prepared(pipeline), rank() == 0
@@ -67,12 +69,13 @@ def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -
     tables: dict[int, list[pd.DataFrame]] = {seed: [] for seed in members.seeds(pipeline)}
     histories = []
     runs = [(seed, fold) for seed in tables for fold in prepared.folds()]
-    for position, (seed, fold) in enumerate(runs):
-        kept = position == len(runs) - 1
-        notify("fold", {"fold": position + 1, "folds": len(runs)})
-        words = {"fold": fold.number, "contrast": fold.contrast} | ({"seed": seed} if len(tables) > 1 else {})
-        heard = notify_all(notify, tracker.notify if kept else tracker.observer(_prefix(words)))
-        learner, history = fit_fold(members.with_seed(pipeline, seed), prepared, fold, heard)
+    named = [
+        {"fold": fold.number, "contrast": fold.contrast} | ({"seed": seed} if len(tables) > 1 else {})
+        for seed, fold in runs
+    ]
+    observers = [*(tracker.observer(_prefix(words)) for words in named[:-1]), tracker.notify]
+    fitted = _fitted(pipeline, prepared, runs, observers, notify)
+    for (seed, fold), words, (learner, history) in zip(runs, named, fitted, strict=True):
         histories.append({**words, "epochs": history})
         if not writes:
             continue
@@ -82,6 +85,34 @@ def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -
             tables[seed].append(predict_fold(knows, learner, pipeline, prepared, fold))
     if writes:
         _write_trained(pipeline, prepared, learner, tables, histories)
+
+
+def _fitted(
+    pipeline: Pipeline,
+    prepared: Prepared,
+    runs: Sequence[tuple[int, Fold]],
+    observers: Sequence[Notify | None],
+    notify: Notify,
+) -> Iterator[tuple[Learner, list[dict[str, Any]]]]:
+    """Yield the learner and the history of each run: small networks of folds and seeds together, else one by one."""
+    from ai4diag.pipelines import members
+    from ai4diag.training.loop import notify_all
+    from ai4diag.training.stacked import fit_together
+
+    pipelines = [members.with_seed(pipeline, seed) for seed, _ in runs]
+    if members.keeps_all(pipeline) and pipeline.recipe.task in STACKED:
+        learners = [task(own.recipe.task).learner(prepared, own.recipe, own.hooks()) for own in pipelines]
+        heard = [notify_all(observer) for observer in observers[:-1]] + [notify_all(notify, observers[-1])]
+        folds, settings = [fold for _, fold in runs], [own.recipe.train for own in pipelines]
+        histories = fit_together(learners, prepared, folds, settings, heard)
+        if histories is not None:
+            for position in range(1, len(runs) + 1):
+                notify("fold", {"fold": position, "folds": len(runs)})
+            yield from zip(learners, histories, strict=True)
+            return
+    for position, (own, (_, fold), observer) in enumerate(zip(pipelines, runs, observers, strict=True), start=1):
+        notify("fold", {"fold": position, "folds": len(runs)})
+        yield fit_fold(own, prepared, fold, notify_all(notify, observer))
 
 
 def _prefix(words: Mapping[str, Any]) -> str:

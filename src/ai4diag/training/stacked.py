@@ -27,7 +27,9 @@ from ai4diag.errors import TrainingError
 from ai4diag.tasks.base import Learner, NetworkLearner, Notify
 from ai4diag.training.device import choose_device, choose_precision
 from ai4diag.training.loop import deterministic, threads
+from ai4diag.training.ranks import Ranks
 from ai4diag.training.schedule import learning_rate
+from ai4diag.training.throughput import Meter
 from ai4diag.training.weights import AdamW, Average, copy
 
 KNOWN = (nn.Linear, nn.ReLU, nn.Dropout, nn.Flatten)
@@ -91,7 +93,7 @@ def fit_together(
 
 
 def _can_be_stacked(learners: Sequence[Learner], settings: Sequence[Train]) -> bool:
-    if len(learners) < 2 or not all(hasattr(learner, "judge") for learner in learners):
+    if Ranks.join().size > 1 or len(learners) < 2 or not all(hasattr(learner, "judge") for learner in learners):
         return False
     first = settings[0]
     same = all(one.model_copy(update={"seed": first.seed}) == first for one in settings)
@@ -188,10 +190,13 @@ class _Stack:
             told = {"epochs": self.settings.epochs, "epoch": 0, "cases": len(model.rows), "parameters": model.size}
             device = str(self.weights[0].device)
             model.notify("started", {**told, "device": device, "precision": "float32", "processes": 1, "probed": {}})
-        last = begin
+        last, meter = begin, Meter(self.models[0].learner.network, self.weights[0].device)
         for epoch in range(self.settings.epochs):
-            losses, rate = self._epoch(epoch)
-            found = self._look(prepared, epoch + 1)
+            with meter.timing("epochs"):
+                losses, rate = self._epoch(epoch)
+            meter.epoch(sum(len(model.rows) for model in self.models))
+            with meter.timing("validation"):
+                found = self._look(prepared, epoch + 1)
             now = time.perf_counter()
             for number, model in enumerate(self.models):
                 if model.ended:
@@ -208,7 +213,7 @@ class _Stack:
             model.learner.network.load_state_dict(model.kept)
             model.learner.network.eval()
             told = {"epochs": len(model.history), "best_epoch": model.best_epoch}
-            model.notify("finished", {**told, "seconds": time.perf_counter() - begin, "throughput": {}})
+            model.notify("finished", {**told, "seconds": time.perf_counter() - begin, "throughput": meter.result()})
 
     def _epoch(self, epoch: int) -> tuple[dict[str, torch.Tensor], float]:
         """One pass over each model's training rows; return the mean of each loss, `(models,)`, and the last rate."""

@@ -108,6 +108,7 @@ class Tabular:
 
         answers = table.drop(columns=[name for name in LISTS if name in table])
         if "survival" in table:
+            answers["risk_group"] = answers["risk_group"].round().astype(int)  # several models may disagree
             days, horizons = (table[name].iloc[0] for name in LISTS[1:])
             for day in horizons:
                 place = list(days).index(day)
