@@ -27,6 +27,10 @@ class Window(Settings):
     step_s: float | None = Field(default=None, gt=0)
     """Seconds from the start of one window to the start of the next; None: `length_s`, so that none overlap."""
 
+    compare: bool = False
+    """Add to each channel how it differs from the median window of its record: what is unlike the patient's own usual
+    beat. The whole record is looked at, but no label."""
+
     @model_validator(mode="after")
     def _one_kind(self) -> Window:
         if (self.around is None) == (self.length_s is None):

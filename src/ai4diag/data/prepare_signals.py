@@ -187,7 +187,7 @@ def record_index(known: pd.Series, cases: RecordCases, cutting: Cutting) -> pd.D
     table["record"] = record
     if not whole:
         table["time_s"] = cases.times_s
-    if len(cases.leads) == 1:
+    if len(cutting.channels) == 1:
         table["lead"] = cases.leads[0]
     return table
 

@@ -73,7 +73,7 @@ class RecordCases:
         times_s: `(cases,)`: of the beat, or of the window's first sample.
         rhythm: `(cases, 2)`, `ai4diag.data.windows.RHYTHM`; `(cases, 0)` where windows are not around beats.
         labels: bool `(cases, classes)` from the symbols; `(cases, 0)` without symbols.
-        leads: names of the channels in this record.
+        leads: names of the channels in this record; those of differences come last.
         rate_hz: sampling rate of `signals`.
         scale: `(channels,)`, typical standard deviation of a window of this record.
         notices: what was noticed.
@@ -172,16 +172,26 @@ def cut_record(record: Record, cutting: Cutting, beats: Beats | None) -> RecordC
     notices += _flat(record, flat)
     kept, pieces = np.flatnonzero(whole)[~dead], pieces[~dead]
     scale = np.median(pieces.std(axis=2, dtype=np.float64), axis=0) if len(pieces) else np.ones(len(packed))
+    leads = record.channels
+    if cutting.window is not None and cutting.window.compare:
+        pieces = np.concatenate([pieces, unlike_usual(pieces)], axis=1)
+        scale, leads = np.tile(scale, 2), (*leads, *(f"{lead}, difference" for lead in leads))
     return RecordCases(
         signals=pieces,
         times_s=times_s[kept],
         rhythm=rhythm(beats.times_s)[which[kept]] if beats is not None and cutting.around_beats else _none(len(kept)),
         labels=_labels(beats, cutting, times_s[kept], which[kept], length / rate),
-        leads=record.channels,
+        leads=leads,
         rate_hz=rate,
         scale=np.where(scale > FLAT, scale, 1).astype(np.float32),
         notices=tuple(notices),
     )
+
+
+def unlike_usual(pieces: Floats) -> Floats:
+    """Return the difference of windows `(windows, channels, samples)` from the median window, levels taken off."""
+    centred = pieces - np.median(pieces, axis=2, keepdims=True)
+    return centred - np.median(centred, axis=0) if len(pieces) else pieces
 
 
 def _starts(
