@@ -6,8 +6,10 @@ import importlib.util
 import os
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
+from scipy import ndimage
 from sklearn.datasets import load_breast_cancer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -17,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ai4diag.data.catalogue import Catalogue, get
 from ai4diag.data.prepare_images import prepare_images
+from ai4diag.data.prepare_scans import prepare_scans
 from ai4diag.data.prepare_table import prepare_table
 from ai4diag.data.prepared import Prepared
 from ai4diag.errors import DataError
@@ -116,3 +119,22 @@ def test_bccd_has_the_counts_of_its_card_and_reports_its_faults(tmp_path: Path) 
     assert [place[:16] for place in where] == ["BloodImage_00338", "BloodImage_00343"]
     assert findings(found, "double-box")[0].startswith("8 pairs")
     assert "BloodImage_00037 and BloodImage_00038" in findings(found, "look-alike")[0]
+
+
+@needs_mirror
+def test_hippocampus_boxes_are_one_of_each_kind_without_specks(tmp_path: Path) -> None:
+    card = Catalogue(CARDS).card("msd_hippocampus_boxes")
+    raw = get(card, tmp_path / "data", MIRROR)
+    prepare_scans(raw, card, detection_recipe(None, test=0.2), tmp_path / "out")
+    found = Prepared.open(tmp_path / "out")
+    assert found.boxes.groupby("case")["label"].apply(list).tolist() == [[0, 1]] * 104
+    assert found.split["part"].value_counts().to_dict() == {"train": 71, "test": 21, "validation": 12}
+    row = found.index["case_id"].tolist().index("hippocampus_292")  # a speck of eight voxels in both classes
+    mask = nibabel.load(raw / "labels" / "hippocampus_292.nii.gz").get_fdata()
+    for label in (0, 1):
+        parts, count = ndimage.label(mask == label + 1)
+        assert count == 2
+        largest = np.argwhere(parts == np.bincount(parts.ravel())[1:].argmax() + 1)
+        edges = found.boxes.loc[(found.boxes["case"] == row) & (found.boxes["label"] == label)].iloc[0]
+        assert edges[[f"min_{axis}" for axis in range(3)]].tolist() == largest.min(axis=0).tolist()
+        assert edges[[f"max_{axis}" for axis in range(3)]].tolist() == (largest.max(axis=0) + 1).tolist()

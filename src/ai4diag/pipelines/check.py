@@ -54,10 +54,10 @@ def check(pipeline: Pipeline, *, mirror: str | None = None) -> list[Checked]:
         One result per check, in order.
     """
     with tempfile.TemporaryDirectory(prefix="ai4diag-check-") as scratch:
-        return list(_run(_Trial(_reachable(pipeline), mirror, Path(scratch))))
+        return list(_run(_Trial(reachable(pipeline), mirror, Path(scratch))))
 
 
-def _reachable(pipeline: Pipeline) -> Pipeline:
+def reachable(pipeline: Pipeline) -> Pipeline:
     """Return the pipeline, or its quick variant where that takes other data and its own must be brought by hand."""
     here = pipeline.workspace
     card = here.catalogue.card(pipeline.recipe.data.dataset)
