@@ -90,6 +90,24 @@ def test_another_rate_keeps_the_beat_at_its_place(tmp_path: Path) -> None:
     assert np.abs(found.signals[normal, 0].argmax(axis=1) - 25).max() <= 1
 
 
+def test_a_window_is_compared_with_the_median_window_of_its_own_record(beats, tmp_path: Path) -> None:
+    raw, plain = beats
+    window = {"around": "beat", "before_s": 0.2, "after_s": 0.4, "compare": True}
+    found = prepared(raw, beat_card(tmp_path, raw), beat_recipe(data={"window": window}), tmp_path / "out")
+    np.testing.assert_array_equal(found.signals[:, :1], plain.signals)
+    np.testing.assert_array_equal(found.scales, np.tile(plain.scales, 2))
+    assert found.facts["channels"] == ["MLII", "MLII, difference"]
+    assert set(found.index["lead"]) == {"MLII"}
+    for record in ("p1", "p4"):
+        own = plain.signals[plain.index["record"] == record, 0].astype(np.float64)
+        level = own - np.median(own, axis=1)[:, None]
+        expected = level - np.median(level, axis=0)
+        np.testing.assert_allclose(found.signals[found.index["record"] == record, 1], expected, atol=1e-5)
+    strange = np.abs(found.signals[:, 1]).max(axis=1)
+    premature = found.index["truth"].to_numpy() == 1
+    assert strange[premature].min() > 2 * np.quantile(strange[~premature], 0.9)
+
+
 def test_windows_of_fixed_length_are_of_the_last_class_in_them(tmp_path: Path) -> None:
     raw, card = toy_beats(tmp_path, 30)
     found = prepared(raw, card, beat_recipe(data={"window": {"length_s": 5, "step_s": 2.5}}), tmp_path / "out")
