@@ -32,7 +32,7 @@ CHILD = textwrap.dedent("""
     from ai4diag.errors import TrainingError
     from ai4diag.training.loop import fit
     from ai4diag.training.ranks import rank
-    from tests.training.test_ranks import FOLD, SETTINGS, BadCase, Dying, Noisy, Noisy32, Own, prepared
+    from tests.training.test_ranks import FOLD, SETTINGS, BadCase, Dying, Noisy, Noisy32, Own, Pictures, prepared
 
     folder = Path(sys.argv[1])
     for kind in sys.argv[2].split(","):
@@ -45,7 +45,7 @@ CHILD = textwrap.dedent("""
         except TrainingError as error:
             history = str(error)
         Path(f"{stem}-said.json").write_text(json.dumps([history, events]))
-        save_file(learner.network.state_dict(), f"{stem}-weights.safetensors")
+        save_file({n: t.contiguous() for n, t in learner.network.state_dict().items()}, f"{stem}-weights.safetensors")
 """)
 
 
@@ -72,6 +72,23 @@ class Noisy32(Noisy):
     """The same in single precision."""
 
     kind = torch.float32
+
+
+class Pictures(Noisy):
+    """A 2D network whose weights are stored channels last."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        layers = (torch.nn.Conv2d(3, 8, 3), torch.nn.Tanh(), torch.nn.Conv2d(8, 1, 3), torch.nn.Flatten())
+        self.network = torch.nn.Sequential(*layers, torch.nn.Linear(4, 1))
+        self.network.to(torch.float64).to(memory_format=torch.channels_last)
+        self.x = torch.randn(120, 3, 6, 6, dtype=torch.float64)
+
+    def loss(self, rows, generator, share=slice(None)):
+        rows = rows[share]
+        logits = self.network(self.x[rows])[:, 0]
+        return {"loss": torch.nn.functional.binary_cross_entropy_with_logits(logits, self.y[rows])}
 
 
 class BadCase(Noisy):
@@ -116,12 +133,12 @@ def torchrun(*words, cwd=None, **environment):
 def together(tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     (folder / "child.py").write_text(CHILD)
-    done = torchrun(str(folder / "child.py"), str(folder), "Noisy,Noisy32,Own,BadCase", PYTHONPATH=HERE)
+    done = torchrun(str(folder / "child.py"), str(folder), "Noisy,Noisy32,Pictures,Own,BadCase", PYTHONPATH=HERE)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), [(Noisy, 1e-12), (Noisy32, 1e-5)])
+@pytest.mark.parametrize(("kind", "tolerance"), [(Noisy, 1e-12), (Pictures, 1e-12), (Noisy32, 1e-5)])
 def test_two_processes_give_what_one_gives(together, kind, tolerance):
     alone = kind()
     history = fit(alone, prepared(), FOLD, SETTINGS, quiet)
@@ -129,6 +146,7 @@ def test_two_processes_give_what_one_gives(together, kind, tolerance):
         found = load_file(together / f"{kind.__name__}-{rank}-weights.safetensors")
         for name, tensor in alone.network.state_dict().items():
             assert torch.allclose(found[name], tensor, rtol=tolerance, atol=tolerance / 10), name
+        assert not torch.allclose(found["0.weight"], kind().network[0].weight, rtol=0.01)
         theirs, events = json.loads((together / f"{kind.__name__}-{rank}-said.json").read_text())
         assert len(theirs) == len(history)
         assert [event["loss"] for event in theirs] == pytest.approx([event["loss"] for event in history], rel=tolerance)

@@ -152,7 +152,7 @@ class _Loop:
                 self.learner, batch, self.settings, self.device, self.settings.accumulate * self.ranks.size
             )
             self.choice = Choice.from_words(self.ranks.tell(self.choice.words()))
-        probe.use(self.learner.network, self.choice)
+        probe.use(self.learner.network, self.choice, self.settings.accumulate)
         self.stepper = Stepper(
             self.learner, self.prepared, self.settings, self.notify, self.choice, self.ranks, self.failed_batch
         )

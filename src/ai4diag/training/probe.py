@@ -76,7 +76,7 @@ def choose(
         device: where.
         parts: in how many parts batches are computed.
     """
-    probe = _Probe(learner, batch[: -(-len(batch) // parts)], settings.seed, device)
+    probe = _Probe(learner, batch[: -(-len(batch) // parts)], settings.seed, device, parts)
     plain = Choice(choose_precision(device, settings.precision))
     try:
         best = plain
@@ -91,22 +91,35 @@ def choose(
     return best, probe.seconds
 
 
-def use(network: torch.nn.Module, choice: Choice) -> None:
-    """Order and compile a network as chosen; precision is the loop's part."""
+def use(network: torch.nn.Module, choice: Choice, parts: int = 1) -> None:
+    """Order and compile a network as chosen; precision is the loop's part.
+
+    CUDA graphs (`reduce-overhead`) write the gradients of each part of a batch to the same memory, so that they could
+    not be added up: with several parts the network is compiled without.
+    """
     if choice.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        order(network, torch.channels_last)
     if choice.compiled:
-        cuda = next(network.parameters()).device.type == "cuda"
-        network.compile(mode="reduce-overhead" if cuda else "default")  # the former records CUDA graphs
+        graphs = parts == 1 and next(network.parameters()).device.type == "cuda"
+        network.compile(mode="reduce-overhead" if graphs else "default")
     else:
         network._compiled_call_impl = None
+
+
+def order(network: torch.nn.Module, memory_format: torch.memory_format) -> None:
+    """Put the weights of 2D convolutions into a memory order."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4 and not parameter.is_contiguous(memory_format=memory_format):
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)
 
 
 class _Probe:
     """Times ways to compute the same batch."""
 
-    def __init__(self, learner: NetworkLearner, batch: torch.Tensor, seed: int, device: torch.device) -> None:
-        self.learner, self.batch, self.device = learner, batch, device
+    def __init__(
+        self, learner: NetworkLearner, batch: torch.Tensor, seed: int, device: torch.device, parts: int
+    ) -> None:
+        self.learner, self.batch, self.device, self.parts = learner, batch, device, parts
         self.generator = torch.Generator().manual_seed(seed)
         self.random, self.before = RandomState.now(self.generator, device), copy(learner.network.state_dict())
         self.channels_last = any(
@@ -142,7 +155,7 @@ class _Probe:
         network: Any = self.learner.network
         self._order(choice.channels_last)
         if choice.compiled != (network._compiled_call_impl is not None):
-            use(network, choice)
+            use(network, choice, self.parts)
         self.random.restore(self.generator, self.device)
         for parameter in network.parameters():
             parameter.grad = None
@@ -156,10 +169,8 @@ class _Probe:
 
     def _order(self, channels_last: bool) -> None:
         if self.device.type == "cuda":
-            order = torch.channels_last if channels_last or self.channels_last else torch.contiguous_format
-            for parameter in self.learner.network.parameters():
-                if parameter.ndim == 4 and not parameter.is_contiguous(memory_format=order):
-                    parameter.data = parameter.data.contiguous(memory_format=order)
+            last = channels_last or self.channels_last
+            order(self.learner.network, torch.channels_last if last else torch.contiguous_format)
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

@@ -42,6 +42,8 @@ class Ranks:
         if size == 1:
             return cls()
         if not dist.is_initialized():
+            if torch.cuda.is_available():
+                torch.cuda.set_device(local_rank())
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
         return cls(dist.get_rank(), dist.get_world_size())
 
@@ -82,7 +84,9 @@ class Ranks:
         """Give every process the weights and buffers of process 0."""
         if self.size > 1:
             for tensor in network.state_dict().values():
-                self._together(dist.broadcast, tensor, src=0)
+                plain = tensor.contiguous()  # itself, unless it is in another memory order
+                self._together(dist.broadcast, plain, src=0)
+                tensor.copy_(plain)
 
     def add_up(self, parameters: Sequence[torch.Tensor], losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Add the gradients and losses of all processes, in one message; both are weighted by their shares already."""
@@ -99,7 +103,7 @@ class Ranks:
         *summed, counts, together = torch.split(flat, [*sizes, len(there), len(figures)])
         used = counts.tolist() if None in [g if g is None else 0 for g in gradients] else [1.0] * len(there)
         for parameter, gradient, count in zip(parameters, summed, used, strict=True):
-            parameter.grad = gradient.view_as(parameter) if count else None
+            parameter.grad = _like(parameter, gradient) if count else None
         return dict(zip(sorted(losses), together.unbind(), strict=True))
 
     def average_buffers(self, network: torch.nn.Module) -> None:
@@ -107,8 +111,9 @@ class Ranks:
         if self.size > 1:
             for buffer in network.buffers():
                 if buffer.is_floating_point():
-                    self._together(dist.all_reduce, buffer)
-                    buffer /= self.size
+                    plain = buffer.contiguous()
+                    self._together(dist.all_reduce, plain)
+                    buffer.copy_(plain / self.size)
 
     def _tensor(self, values: list[int], dtype: torch.dtype) -> torch.Tensor:
         nccl = dist.get_backend() == "nccl"
@@ -122,6 +127,12 @@ class Ranks:
                 f"Process {self.rank} of {self.size} lost the others: {str(error).splitlines()[0]}",
                 "One of them has ended; its message says why. The same command goes on from the latest checkpoint.",
             ) from error
+
+
+def _like(parameter: torch.Tensor, flat: torch.Tensor) -> torch.Tensor:
+    """Return numbers in the shape and the memory order of a parameter: the fused optimizer goes by the latter."""
+    shaped = flat.view(parameter.shape)
+    return shaped if parameter.is_contiguous() else torch.empty_like(parameter, requires_grad=False).copy_(shaped)
 
 
 def local_rank() -> int:

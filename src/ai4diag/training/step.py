@@ -19,7 +19,7 @@ from ai4diag.tasks.base import NetworkLearner, Notify
 from ai4diag.tasks.memory import out_of_memory, release
 from ai4diag.tasks.prefetch import Prefetch
 from ai4diag.training.failures import RandomState, Step, Watch, keep_batch, not_finite
-from ai4diag.training.probe import Choice
+from ai4diag.training.probe import Choice, use
 from ai4diag.training.ranks import Ranks
 from ai4diag.training.schedule import parts_of
 from ai4diag.training.weights import AdamW, Average
@@ -66,7 +66,7 @@ class Stepper:
         self.learner, self.prepared, self.settings, self.notify = learner, prepared, settings, notify
         self.ranks, self.failed_batch = ranks, failed_batch
         network = learner.network
-        self.device, self.precision = next(network.parameters()).device, choice.precision
+        self.device, self.choice, self.precision = next(network.parameters()).device, choice, choice.precision
         self.optimizer = AdamW([p for p in network.parameters() if p.requires_grad], settings.weight_decay)
         self.average = Average(network, settings.ema)
         self.generator = torch.Generator().manual_seed(settings.seed)
@@ -172,6 +172,7 @@ class Stepper:
         if self.halved or self.parts >= len(batch) or self.ranks.size > 1:
             raise self._memory_error(epoch, batch)
         self.parts, self.halved = self.parts * 2, True
+        use(self.learner.network, self.choice, self.parts)
         note = f"memory ran out: batches of {len(batch)} are computed in {self.parts} parts from here on"
         self.notes.append(note)
         self.notify("out_of_memory", {"epoch": epoch + 1, "cases": len(batch), "parts": self.parts, "note": note})
