@@ -13,6 +13,7 @@ from ai4diag.data.catalogue import SUMS, get
 from ai4diag.data.prepare_scans import EDGES, SIZES, pack, prepare_scans
 from ai4diag.data.prepared import Prepared
 from ai4diag.data.scan_boxes import boxes_in_mm, boxes_of_labels, boxes_of_spheres, moved_boxes
+from ai4diag.data.scan_cases import volumes_in
 from ai4diag.data.volume import Volume, read_volume, write_nifti
 from ai4diag.data.volume_store import affines_of
 from ai4diag.errors import DataError
@@ -264,3 +265,59 @@ def test_folders_divide_the_cases(tmp_path: Path) -> None:
     prepare_scans(raw, card, recipe(split={"test": "official"}), tmp_path / "out")
     part_of = Prepared.open(tmp_path / "out").split.set_index("case_id")["part"].to_dict()
     assert part_of == dict(zip(names, ["test"] * 2 + ["validation"] * 2 + ["train"] * 2, strict=True))
+
+
+def test_volumes_are_files_and_folders_of_slices(tmp_path: Path) -> None:
+    (tmp_path / "series-7").mkdir()
+    for name in ("series-7/1.dcm", "series-7/2.dcm", "a.nii.gz", "b.mhd", "b.raw", "notes.txt", ".hidden.nii"):
+        (tmp_path / name).touch()
+    assert {name: path.name for name, path in volumes_in([tmp_path], "(.+)").items()} == {
+        "a": "a.nii.gz",
+        "b": "b.mhd",
+        "series-7": "series-7",
+    }
+    with pytest.raises(DataError, match="does not match the pattern"):
+        volumes_in([tmp_path], "series-([0-9]+)")
+    (tmp_path / "a.mha").touch()
+    with pytest.raises(DataError, match="the same case 'a' twice"):
+        volumes_in([tmp_path], "(.+)")
+
+
+@pytest.mark.parametrize(("turn", "first"), [(1, (9, 33.5)), (-1, (4, 2.5))])
+def test_spheres_in_metaimage_as_luna16_has_them(tmp_path: Path, turn: int, first: tuple[float, float]) -> None:
+    """The volume of the first test as MetaImage, on the back and face down (first two axes reversed in the header).
+
+    On the back everything is as there. Face down, voxel (0, 0, 0) lies at LPS (-30, -12, -90) and the first axes run
+    to the right and the front; the middle LPS (-40, -16, -78) is 10 mm right and 4 mm in front of it: voxel (5, 8, 4).
+    """
+    (tmp_path / "raw" / "images").mkdir(parents=True)
+    lines = HEADER
+    for number in range(6):
+        name = f"1.3.6.1.{number}"
+        header = {
+            "ObjectType": "Image",
+            "NDims": "3",
+            "BinaryData": "True",
+            "BinaryDataByteOrderMSB": "False",
+            "CompressedData": "False",
+            "TransformMatrix": f"{turn} 0 0 0 {turn} 0 0 0 1",
+            "Offset": "-30 -12 -90",
+            "CenterOfRotation": "0 0 0",
+            "ElementSpacing": "2 0.5 3",
+            "DimSize": " ".join(map(str, SIDES)),
+            "ElementType": "MET_SHORT",
+            "ElementDataFile": f"{name}.raw",
+        }
+        text = "".join(f"{key} = {value}\n" for key, value in header.items())
+        (tmp_path / "raw" / "images" / f"{name}.mhd").write_text(text, encoding="ascii")
+        array = np.full(SIDES[::-1], -800 + number, "<i2")  # the first axis runs fastest in the file
+        array[4, 8, 5] = 100
+        (tmp_path / "raw" / "images" / f"{name}.raw").write_bytes(array.tobytes())
+        x, y = (-20, -8) if turn == 1 else (-40, -16)
+        lines += f"{name},{x},{y},-78,6\n"
+    (tmp_path / "raw" / "annotations.csv").write_text(lines, encoding="utf-8")
+    found = prepared(tmp_path, SPHERES, ["nodule"], grey={"values": [-1024, 300]})
+    edges = found.boxes[EDGES].to_numpy(np.float64)
+    np.testing.assert_allclose(edges[:, :2], np.tile(first, (6, 1)), atol=1e-4)
+    bright = np.argwhere(found.volumes[0][0] > 200)[0]
+    np.testing.assert_allclose((edges[0, :3] + edges[0, 3:]) / 2 - 0.5, bright, atol=1e-4)

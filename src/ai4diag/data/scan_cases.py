@@ -129,7 +129,9 @@ class BoxSource:
 
 
 def volumes_in(folders: list[Path], pattern: str) -> dict[str, Path]:
-    """Return the volumes in some folders by case, folder after folder, sorted in each.
+    """Return the volumes in some folders by case, folder after folder, sorted in each: files, and DICOM series.
+
+    A folder that holds `.dcm` files is one series, named by the folder.
 
     Args:
         folders: which must exist.
@@ -138,13 +140,15 @@ def volumes_in(folders: list[Path], pattern: str) -> dict[str, Path]:
     Raises:
         DataError: a folder is missing, there are no volumes, a name does not match, or a case is there twice.
     """
-    endings = tuple(ending for ending in READERS if ending != "/")
+    endings = tuple(ending for ending in READERS if ending not in ("/", ".dcm"))  # .dcm is one slice of a folder
     found: dict[str, Path] = {}
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder} does not exist.", "Look at the folders that the card names.")
         for path in sorted(folder.iterdir()):
-            if path.is_dir() or path.name.startswith(".") or not path.name.lower().endswith(endings):
+            is_file = path.is_file() and path.name.lower().endswith(endings)
+            is_series = path.is_dir() and any(path.glob("*.dcm"))
+            if path.name.startswith(".") or not (is_file or is_series):
                 continue
             name = re.fullmatch(pattern, stem(path))
             if name is None:
