@@ -25,7 +25,8 @@ from ai4diag.tasks.augment.resample import Lookup, resample
 __all__ = ["GROUPS", "KINDS", "Parameters", "Plan", "apply", "draw", "move_boxes", "move_points", "plan"]
 
 IN_CACHE = 2**19
-"""Pixels and channels that are done at once on a CPU: what lies between two steps then stays in its cache."""
+"""Values that are done at once on a CPU: what lies between two steps then stays in its cache. Images that are larger by
+themselves gain nothing, and are done together."""
 
 
 def apply(
@@ -56,8 +57,8 @@ def apply(
         if images.dtype not in (torch.uint8, torch.float32):
             images = images.float()
         level = torch.as_tensor(fill, dtype=torch.float32, device=device).expand(images.shape[1])
-        together = max(1, IN_CACHE // math.prod(shape[1:])) if device.type == "cpu" else len(images)
-        if together >= len(images):
+        together = IN_CACHE // math.prod(shape[1:]) if device.type == "cpu" else 0
+        if not 0 < together < len(images):
             return _apply(images, parameters, level, masks, outside)
         result = torch.empty(shape)
         labels = None if masks is None else torch.empty((*masks.shape[:2], *parameters.window), dtype=masks.dtype)
