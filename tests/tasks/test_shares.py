@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from ai4diag.data.prepare_signals import prepare_signals
 from ai4diag.data.prepare_volumes import prepare_volumes
 from ai4diag.data.prepared import Prepared
+from ai4diag.errors import MachineError
 from ai4diag.tasks import task
 from tests.data.signal_helpers import beat_recipe, toy_beats
 from tests.data.volume_helpers import segmentation_recipe, toy_volumes
@@ -65,3 +67,37 @@ def test_reading_ahead_and_computing_is_the_loss(volumes):
     one, two = (torch.Generator().manual_seed(5) for _ in range(2))
     learner.network.eval()
     assert torch.equal(learner.loss(rows, one)["loss"], learner.loss_of(learner.read(rows, two))["loss"])
+
+
+def test_a_prediction_for_which_memory_runs_out_goes_on_with_half_as_much_at_once(volumes, monkeypatch, caplog):
+    learner, rows = volumes
+    prepared, rows = learner._cutter.prepared, rows.numpy()
+    forward, most, seen = learner.network.forward, [10**9], []
+
+    def limited(images):
+        seen.append(images[:, 0].numel())
+        if seen[-1] > most[0]:
+            torch.empty(2**50)  # more than there is
+        return forward(images)
+
+    monkeypatch.setattr(learner.network, "forward", limited)
+    voxels = int(np.prod(learner._padded(prepared.volumes[int(rows[0])].shape[1:])))
+    learner.at_once = len(rows) * voxels
+    learner.network.eval()
+    plain = dict(learner._answers(prepared, rows, [()]))
+    together = max(seen)
+    assert together > 2 * voxels
+
+    seen.clear()
+    most[0] = together - 1
+    again = dict(learner._answers(prepared, rows, [()]))
+    assert sum(asked == together for asked in seen) == 1
+    assert learner.at_once == len(rows) * voxels // 2
+    assert max(asked for asked in seen if asked != together) <= learner.at_once
+    assert caplog.text.count("Memory ran out") == 1
+    assert plain.keys() == again.keys() == set(range(len(rows)))
+    assert all(np.allclose(plain[number], again[number], atol=1e-5) for number in plain)
+
+    most[0] = 10
+    with pytest.raises(MachineError, match="Memory ran out"):
+        list(learner._answers(prepared, rows, [()]))

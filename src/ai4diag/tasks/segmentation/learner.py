@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -25,6 +26,7 @@ from ai4diag.evaluation.overlap import confusion, dice
 from ai4diag.masks import encode
 from ai4diag.tasks.augment import Parameters, apply, draw
 from ai4diag.tasks.augment import plan as plan_changes
+from ai4diag.tasks.memory import halving
 from ai4diag.tasks.segmentation.answers import keep_largest, label_map
 from ai4diag.tasks.segmentation.loss import losses
 from ai4diag.tasks.segmentation.network import UNet
@@ -32,6 +34,7 @@ from ai4diag.tasks.segmentation.patches import Cutter, Intensities, foreground_l
 from ai4diag.tasks.segmentation.windows import slide
 from ai4diag.tasks.stored import write_model
 
+log = logging.getLogger("ai4diag.segmentation")
 WEIGHTS = "model.safetensors"
 Rows = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float32]
@@ -72,6 +75,8 @@ class SegmentationLearner:
         self.classes, self.numbers, self.channels = tuple(classes), tuple(numbers), tuple(channels)
         self.changes = plan_changes(augment, plan.dimensions)
         self.intensities = Intensities()
+        self.at_once = plan.at_once
+        """Voxels in one forward pass of a prediction, at most; halved when memory runs out."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network: torch.nn.Module = UNet(
@@ -206,7 +211,7 @@ class SegmentationLearner:
         for number, row in enumerate(rows):
             groups.setdefault(self._padded(prepared.volumes[int(row)].shape[1:]), []).append(number)
         for size, members in groups.items():
-            most = max(1, self.plan.at_once // int(np.prod(size)))
+            most = max(1, self.at_once // int(np.prod(size)))
             for first in range(0, len(members), most):
                 chosen = members[first : first + most]
                 found = self._answer(
@@ -244,9 +249,26 @@ class SegmentationLearner:
         return [one[(slice(None), *box)].numpy() for one, box in zip(total, boxes, strict=True)]
 
     def _shares(self, batch: Tensor) -> Tensor:
+        """Return shares of classes of `(batch, channels, i, j, k)`; when memory runs out, from half as many voxels.
+
+        Raises:
+            MachineError: memory ran out a second time.
+        """
+
+        def attempt(voxels: int) -> Tensor:
+            self.at_once = voxels
+            return self._passes(batch)
+
+        return halving(attempt, self.at_once, changed=self._say)
+
+    @staticmethod
+    def _say(voxels: int) -> None:
+        log.warning("Memory ran out: predicting at most %s voxels at once from here on.", f"{voxels:,}")
+
+    def _passes(self, batch: Tensor) -> Tensor:
         """Return shares of classes of `(batch, channels, i, j, k)`: in one pass, or window by window."""
         window = self.plan.window
-        if window is None and np.prod(self._flat(batch.shape[2:])) > self.plan.at_once:
+        if window is None and np.prod(self._flat(batch.shape[2:])) > self.at_once:
             window = self.plan.patch
         if window is None:
             return self._volumes(self._forward(self._layers(batch)), len(batch))
@@ -254,12 +276,12 @@ class SegmentationLearner:
         def forward(parts: Tensor) -> Tensor:
             return self._volumes(self._forward(self._layers(parts)), len(parts))
 
-        at_once = max(1, self.plan.at_once // int(np.prod(window)))
+        at_once = max(1, self.at_once // int(np.prod(window)))
         return torch.stack([slide(image, window, self.model.overlap, forward, at_once) for image in batch])
 
     def _forward(self, images: Tensor) -> Tensor:
         """Return shares of classes of what the network takes, in passes that fit into memory."""
-        most = max(1, self.plan.at_once // int(np.prod(images.shape[2:])))
+        most = max(1, self.at_once // int(np.prod(images.shape[2:])))
         found = []
         for part in torch.split(images, most):
             alone = len(part) == 1 and part.device.type == "cpu"
