@@ -61,9 +61,18 @@ def levels(values: npt.NDArray[Any]) -> tuple[float, float, float, float]:
 
 def scaled(volume: npt.NDArray[Any], four: Floats) -> Floats:
     """Return a volume `(channels, i, j, k)` cut off at the limits, minus the mean, over the spread."""
-    low, high, mean, spread = (four[:, column, None, None, None] for column in range(4))
-    result: Floats = (np.clip(volume.astype(np.float32), low, high) - mean) / spread
+    result = np.empty(volume.shape, np.float32)
+    scale_into(result, volume, four)
     return result
+
+
+def scale_into(result: Floats, volume: npt.NDArray[Any], four: Floats) -> None:
+    """Write `scaled` to a float32 array of the shape of the volume, plane by plane, so that it stays in the cache."""
+    for target, channel, (low, high, mean, spread) in zip(result, volume, four, strict=True):
+        for plane, source in zip(target, channel, strict=True):
+            np.clip(source, low, high, out=plane)
+            plane -= mean
+            plane /= spread
 
 
 def foreground_levels(prepared: Prepared, rows: npt.NDArray[np.int64]) -> Floats:
@@ -118,7 +127,8 @@ class Cutter:
                 inside.append(slice(low, high))
                 into.append(slice(low - first, high - first))
             four = self.intensities.of(row, volume)
-            images[number][:, into[0], into[1], into[2]] = scaled(volume[:, inside[0], inside[1], inside[2]], four)
+            part = volume[:, inside[0], inside[1], inside[2]]
+            scale_into(images[number][:, into[0], into[1], into[2]], part, four)
             masks[number][:, into[0], into[1], into[2]] = mask[:, inside[0], inside[1], inside[2]]
         return torch.from_numpy(images), torch.from_numpy(masks)
 
