@@ -27,7 +27,8 @@ class Learner:
         return {"loss": torch.nn.functional.cross_entropy(self.network(self.x[rows]), self.y[rows])}
 
 nothing = np.empty(0, np.int64)
-fit(Learner(), None, Fold(0, np.arange(32), nothing, nothing), Train(epochs=1, batch_size=32), lambda event, fields: None)
+fold = Fold(0, np.arange(32), nothing, nothing)
+fit(Learner(), None, fold, Train(epochs=1, batch_size=32), lambda event, fields: None)
 """
 
 
