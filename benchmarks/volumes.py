@@ -3,8 +3,8 @@
 Patches: eight volumes of that size, patches of 96 voxels a side around a voxel of one of three classes. MONAI has its
 volumes scaled and its class indices computed in memory; ours are read from memory maps and scaled patch by patch.
 
-Prediction: one U-Net of 16 to 128 channels. MONAI slides windows of 64 voxels, one by one, with an overlap of a quarter,
-as it does by itself; ours sees the whole volume at once, which memory allows. That both slide alike is checked first.
+Prediction: one U-Net of 16 to 128 channels. MONAI slides windows of 64 voxels, one by one, overlapping by a quarter, as
+it does by itself; ours sees the whole volume at once, which memory allows. That both slide alike is checked first.
 """
 
 from __future__ import annotations

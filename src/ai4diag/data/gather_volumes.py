@@ -13,7 +13,7 @@ import pandas as pd
 from ai4diag.data import grid
 from ai4diag.data.prepare_volumes import grid_table
 from ai4diag.data.prepared import Prepared, write_prepared
-from ai4diag.data.volume import read_volume, stem, write_nifti
+from ai4diag.data.volume import Volume, read_volume, stem, write_nifti
 from ai4diag.data.volume_store import SIDES, affines_of, packing, volume_table
 from ai4diag.errors import DataError
 from ai4diag.masks import decode
@@ -50,18 +50,14 @@ def gather_volumes(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"Two files are called '{twice[0]}'.", "Rename one: answers are named after their file.")
-    own_sides, own_affines, affines = [], [], []
+    own: list[tuple[Sequence[int], npt.NDArray[np.float64]]] = []
+    affines = []
     with packing(folder, "volumes", np.float32) as packed:
         for path in inputs:
             volume = read_volume(path, channels=len(channels)).canonical()
-            box = grid.filled(volume.array) if crop else None
-            affine, sides = volume.affine, volume.array.shape[1:]
-            if box is not None:
-                affine, sides = grid.moved(affine, box), tuple(part.stop - part.start for part in box)
-            affine, sides = grid.finer(affine, sides, spacing_mm)
+            affine, sides = _packed_grid(volume, spacing_mm, crop)
             packed.add(grid.linear(volume.array, grid.places(affine, sides, volume.affine)))
-            own_sides.append(volume.array.shape[1:])
-            own_affines.append(volume.affine)
+            own.append((volume.array.shape[1:], volume.affine))
             affines.append(affine)
         index = pd.DataFrame({"case_id": names, "patient_id": names, "site": "unknown"})
         index["path"] = [str(path.resolve()) for path in inputs]
@@ -81,10 +77,21 @@ def gather_volumes(
             arrays={"volumes": packed.flat()},
             tables={
                 "volumes": volume_table(packed.store(), np.array(affines)),
-                "grids": grid_table(own_sides, own_affines),
+                "grids": grid_table([sides for sides, _ in own], [affine for _, affine in own]),
             },
         )
     return Prepared.open(folder)
+
+
+def _packed_grid(
+    volume: Volume, spacing_mm: Sequence[float], crop: bool
+) -> tuple[npt.NDArray[np.float64], tuple[int, ...]]:
+    """Return affine and sides of the packed grid of a volume in canonical orientation."""
+    box = grid.filled(volume.array) if crop else None
+    affine, sides = volume.affine, volume.array.shape[1:]
+    if box is not None:
+        affine, sides = grid.moved(affine, box), tuple(part.stop - part.start for part in box)
+    return grid.finer(affine, sides, spacing_mm)
 
 
 def write_label_maps(runs: Iterable[Any], prepared: Prepared, folder: Path) -> tuple[pd.DataFrame, list[Path]]:

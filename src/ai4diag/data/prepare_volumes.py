@@ -76,6 +76,21 @@ def prepare_volumes(raw: Path, card: Card, recipe: SegmentationRecipe, folder: P
     grids = _Grids(looks, recipe.data.spacing_mm or _spacing(looks, train))
     for axis in range(3):
         index[f"size_{axis}"] = np.array([seen.sides[axis] for seen in looks], np.int64)
+    facts = {
+        "task": "segmentation",
+        "dataset": card.name,
+        "card_sha256": card.sha256,
+        "classes": list(card.classes),
+        "numbers": list(volumes.numbers.values()),
+        "channels": list(volumes.channels),
+        "spacing_mm": list(grids.spacing_mm),
+        "fingerprint": _fingerprint(looks, grids, train, counts, volumes),
+    }
+    _pack(folder, cases, volumes, grids, {"facts": facts, "index": index, "split": split, "findings": findings})
+
+
+def _pack(folder: Path, cases: Sequence[VolumeCase], volumes: Volumes, grids: _Grids, known: Mapping[str, Any]) -> None:
+    """Pack every case and write what is known of them; `known` holds facts, index, split and findings."""
     folder.mkdir(parents=True, exist_ok=True)
     with packing(folder, "volumes", grids.dtype) as images, packing(folder, "masks", np.uint8) as masks:
         truth, foreground = [], _Foreground()
@@ -84,26 +99,14 @@ def prepare_volumes(raw: Path, card: Card, recipe: SegmentationRecipe, folder: P
             images.add(image)
             masks.add(mask)
             truth.append(encode(read_label(case, volumes).array[0]))
-            foreground.add(row, mask[0], len(card.classes))
+            foreground.add(row, mask[0], len(volumes.numbers))
         write_prepared(
             folder,
-            facts={
-                "task": "segmentation",
-                "dataset": card.name,
-                "card_sha256": card.sha256,
-                "classes": list(card.classes),
-                "numbers": list(volumes.numbers.values()),
-                "channels": list(volumes.channels),
-                "spacing_mm": list(grids.spacing_mm),
-                "fingerprint": _fingerprint(looks, grids, train, counts, volumes),
-            },
-            index=index,
-            split=split,
-            findings=findings,
+            **known,
             arrays={"volumes": images.flat(), "masks": masks.flat(), "foreground": foreground.array()},
             tables={
                 "volumes": volume_table(images.store(), np.array(grids.affines), masks.store()),
-                "grids": grid_table([seen.sides for seen in looks], [seen.affine for seen in looks]),
+                "grids": grid_table(grids.own_sides, grids.own),
                 "truth": pd.DataFrame({"runs": truth}),
                 "foreground": foreground.table(),
             },
@@ -123,6 +126,7 @@ class _Grids:
     def __init__(self, looks: Sequence[Look], spacing_mm: Sequence[float]) -> None:
         self.spacing_mm = tuple(float(value) for value in spacing_mm)
         self.own = [seen.affine for seen in looks]
+        self.own_sides = [seen.sides for seen in looks]
         self.affines: list[npt.NDArray[np.float64]] = []
         self.sides: list[tuple[int, ...]] = []
         self.changed = False
