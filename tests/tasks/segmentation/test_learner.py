@@ -18,8 +18,9 @@ from ai4diag.tasks.segmentation import Segmentation
 from ai4diag.tasks.segmentation.answers import keep_largest
 from ai4diag.tasks.segmentation.patches import Cutter, Intensities, levels, scaled
 from ai4diag.training.loop import fit
+from tests.data.helpers import write_card
 from tests.data.test_volume import rotation
-from tests.data.volume_helpers import TURNS, segmentation_recipe, toy_volume, toy_volumes, write_case
+from tests.data.volume_helpers import TOY_VOLUMES, TURNS, segmentation_recipe, toy_volume, toy_volumes, write_case
 
 TASK = Segmentation()
 
@@ -239,3 +240,37 @@ def test_runs_of_an_answer_fit_the_file(toy):
     mask = decode(runs, TASK.truth(toy, np.array([1]))["shape"][0], 3)
     np.testing.assert_array_equal(encode(mask), runs)
     assert mask.shape == read_volume(toy.folder.parent / "raw" / "images" / "v01.nii.gz").canonical().array.shape[1:]
+
+
+def flat_case(number):
+    """A single layer with a bright disc (5) and a dark square (2)."""
+    rng = np.random.default_rng(number)
+    i, j = np.meshgrid(np.arange(30), np.arange(26), indexing="ij")
+    label = np.zeros((1, 30, 26, 1), np.uint8)
+    at = rng.integers(8, 12, 2)
+    label[0, :, :, 0][(i - at[0]) ** 2 + (j - at[1]) ** 2 < 25] = 5
+    label[0, 18:25, 15:22, 0] = 2
+    grey = 100 + 60.0 * (label == 5) - 60.0 * (label == 2) + rng.normal(0, 3, label.shape)
+    affine = np.diag([-0.5, 0.5, 4.0, 1.0])
+    return Volume(grey.astype(np.float32), affine), Volume(label, affine)
+
+
+def test_single_layers_are_segmented_in_two_dimensions(tmp_path):
+    for number in range(8):
+        write_case(tmp_path / "raw", f"slice{number}", *flat_case(number))
+    card = write_card(tmp_path / "cards", tmp_path / "raw", **TOY_VOLUMES)
+    prepare_volumes(tmp_path / "raw", card, segmentation_recipe(), tmp_path / "out")
+    prepared = Prepared.open(tmp_path / "out")
+    learner = learner_of(prepared, {"width": 8})
+    assert (learner.plan.dimensions, learner.plan.patch) == (2, (30, 26, 1))
+    settings = Train(epochs=10, batch_size=2, learning_rate=0.01, augment={"flip": 0.5}, validate_every=10)
+    history = fit(learner, prepared, prepared.folds()[0], settings, lambda name, fields: None)
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    learner.network = ByBrightness()
+    path = tmp_path / "raw" / "images" / "slice3.nii.gz"
+    new = TASK.gather([path], learner, tmp_path / "scratch")
+    files = TASK.deliver(learner.predict(new, np.array([0])), new, tmp_path)
+    answer = read_volume(files[1])
+    label = read_volume(tmp_path / "raw" / "labels" / "slice3.nii.gz")
+    assert answer.orientation == "LAS"
+    assert score(np.searchsorted([0, 2, 5], answer.array), np.searchsorted([0, 2, 5], label.array)) > 0.99
