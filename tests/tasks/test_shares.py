@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from ai4diag.config.detection import AnchorFree
 from ai4diag.data.prepare_signals import prepare_signals
 from ai4diag.data.prepare_volumes import prepare_volumes
 from ai4diag.data.prepared import Prepared
 from ai4diag.errors import MachineError
 from ai4diag.tasks import task
+from ai4diag.tasks.detection.boxes import Truth
+from ai4diag.tasks.detection.learner import DetectionLearner
+from ai4diag.tasks.detection.windows import volume_batch
 from tests.data.signal_helpers import beat_recipe, toy_beats
 from tests.data.volume_helpers import segmentation_recipe, toy_volumes
+from tests.tasks.detection.conftest import prepare
 
 CPU = torch.device("cpu")
 
@@ -41,7 +46,18 @@ def beats(tmp_path_factory):
     return learner, torch.from_numpy(prepared.folds()[0].train[:10])
 
 
-@pytest.mark.parametrize("kind", ["volumes", "beats"])
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory):
+    prepared = prepare(tmp_path_factory.mktemp("boxes"))
+    names = ("flip", "rotate", "scale", "shift", "intensity", "noise")
+    given = (prepared.classes, prepared.facts["channels"], prepared.images.shape[2:], names, 1)
+    learner = DetectionLearner(AnchorFree(width=8, window=(64, 64)), *given)
+    rows = np.concatenate([prepared.folds()[0].train, prepared.folds()[0].validation])[:5]
+    learner.place(prepared, prepared.folds()[0].train, CPU)
+    return learner, torch.from_numpy(rows)
+
+
+@pytest.mark.parametrize("kind", ["volumes", "beats", "boxes"])
 def test_shares_see_what_the_whole_batch_sees(kind, request):
     """The network is given the batch, one share after the other, and the generator ends where it would."""
     learner, rows = request.getfixturevalue(kind)
@@ -101,3 +117,26 @@ def test_a_prediction_for_which_memory_runs_out_goes_on_with_half_as_much_at_onc
     most[0] = 10
     with pytest.raises(MachineError, match="Memory ran out"):
         list(learner._answers(prepared, rows, [()]))
+
+
+def test_windows_of_a_share_are_those_of_the_batch():
+    dice = np.random.default_rng(2)
+    volumes = [dice.integers(0, 255, (1, 20 + 2 * case, 24, 30), dtype=np.uint8) for case in range(5)]
+    low = torch.from_numpy(dice.integers(2, 10, (5, 2, 3))).float()
+    there = torch.tensor([[True, True], [True, False], [False, False], [True, True], [True, False]])
+    truth = Truth(torch.cat([low, low + 6], -1), torch.zeros(5, 2, dtype=torch.long), there, torch.zeros(5, 2).bool())
+    names = ("flip", "rotate", "scale", "shift", "intensity", "noise")
+    found = []
+    for share in (slice(None), slice(0, 2), slice(2, 5)):
+        generator = torch.Generator().manual_seed(4)
+        given = (volumes, truth, names, (16, 16, 16), 0.7, torch.zeros(1), generator)
+        found.append((*volume_batch(*given, share=share), generator.get_state()))
+    whole, first, second = found
+    assert torch.allclose(whole[0], torch.cat([first[0], second[0]]), atol=1e-4)
+    for name in ("boxes", "labels", "real", "ignore"):
+        assert torch.allclose(
+            getattr(whole[1], name).float(),
+            torch.cat([getattr(first[1], name), getattr(second[1], name)]).float(),
+            atol=1e-4,
+        )
+    assert torch.equal(whole[2], second[2])

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +76,7 @@ class Parameters:
         brightness: `(batch,)` added, full scale is 1.
         noise: `(batch,)` standard deviation, full scale is 1.
         noise_seed: seed of the noise.
+        whole: when these are the parameters of a share: the cases of the whole batch, and the first of the share.
     """
 
     matrix: Tensor
@@ -86,6 +88,13 @@ class Parameters:
     brightness: Tensor
     noise: Tensor
     noise_seed: int
+    whole: tuple[int, int] | None = None
+
+    def __getitem__(self, share: slice) -> Parameters:
+        """Return the parameters of a share of the batch, with the noise that it has in the whole."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {name: value[share] for name, value in values.items() if torch.is_tensor(value)}
+        return replace(self, **chosen, whole=(len(self.matrix), share.indices(len(self.matrix))[0]))
 
 
 def draw(
@@ -196,7 +205,9 @@ def intensities(images: Tensor, parameters: Parameters) -> Tensor:
     share = mean + (share - mean) * each(parameters.contrast) + each(parameters.brightness)
     if parameters.noise.any():
         source = torch.Generator().manual_seed(parameters.noise_seed)
-        share = share + torch.randn(share.shape, generator=source).to(share.device) * each(parameters.noise)
+        count, first = parameters.whole or (len(images), 0)
+        noise = torch.randn((count, *share.shape[1:]), generator=source)[first : first + len(images)]
+        share = share + noise.to(share.device) * each(parameters.noise)
     return share * 255
 
 

@@ -27,6 +27,7 @@ from ai4diag.tasks.detection.boxes import Truth, packed_scale, truth_of
 from ai4diag.tasks.detection.looks import Looker, View, rounded_up, views_of
 from ai4diag.tasks.detection.truth import has_volumes, truth_columns
 from ai4diag.tasks.detection.windows import volume_batch
+from ai4diag.tasks.memory import fits
 from ai4diag.tasks.stored import write_model
 
 WEIGHTS = "model.safetensors"
@@ -148,10 +149,13 @@ class DetectionLearner:
         self.spread = torch.from_numpy(np.sqrt(np.maximum(square - mean**2, 1.0))).float()
         self._move(device)
         self._truth = self._truth.to(device)
+        self._resident: Tensor | None = None
+        if device.type == "cuda" and self.packing is None and fits(prepared.images.nbytes, device):
+            self._resident = torch.from_numpy(np.array(prepared.images)).to(device)
 
-    def loss(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the losses of one augmented batch; `rows` int64 `(batch,)` on the CPU."""
-        images, truth = self._batch(rows, generator)
+    def loss(self, rows: Tensor, generator: torch.Generator, share: slice = slice(None)) -> dict[str, Tensor]:
+        """Return the losses of a share of one augmented batch; `rows` int64 `(batch,)` on the CPU."""
+        images, truth = self._batch(rows, generator, share)
         losses: dict[str, Tensor] = self._detector.loss(self.network(self._normalise(images)), truth)
         return losses
 
@@ -218,15 +222,19 @@ class DetectionLearner:
         images = (images - self.mean.view(1, -1, *ones)) / self.spread.view(1, -1, *ones)
         return images.contiguous(memory_format=torch.channels_last) if len(self.size) == 2 else images
 
-    def _batch(self, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Truth]:
+    def _batch(self, rows: Tensor, generator: torch.Generator, share: slice) -> tuple[Tensor, Truth]:
         """Return augmented windows on the scale 0 to 255, and the boxes in them."""
-        truth = self._truth[rows.to(self._device)]
         if self.packing is not None:
-            volumes = [self._stored[row] for row in rows.tolist()]
-            return volume_batch(volumes, truth, self.augment, self.window, self.model.near_boxes, self.mean, generator)
-        images = torch.from_numpy(self._stored[rows.numpy()]).to(self._device)
-        parameters = draw(self.augment, len(rows), len(self.channels), self.size, self.window, generator)
-        return apply(images, truth, parameters, self.mean)
+            volumes, truth = [self._stored[row] for row in rows.tolist()], self._truth[rows.to(self._device)]
+            near = self.model.near_boxes
+            return volume_batch(volumes, truth, self.augment, self.window, near, self.mean, generator, share)
+        parameters = draw(self.augment, len(rows), len(self.channels), self.size, self.window, generator)[share]
+        rows = rows[share]
+        if self._resident is None:
+            images = torch.from_numpy(self._stored[rows.numpy()]).to(self._device)
+        else:
+            images = self._resident[rows.to(self._device)]
+        return apply(images, self._truth[rows.to(self._device)], parameters, self.mean)
 
     def _answers(self, prepared: Prepared, rows: Rows, looks: Sequence[View]) -> Iterator[Answer]:
         """Yield what is found in each image, in pixels of the original."""

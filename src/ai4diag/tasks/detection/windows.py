@@ -33,8 +33,9 @@ def volume_batch(
     near_boxes: float,
     fill: Tensor,
     generator: torch.Generator,
+    share: slice = slice(None),
 ) -> tuple[Tensor, Truth]:
-    """Return one augmented batch of windows.
+    """Return one augmented batch of windows, or a share of it.
 
     Args:
         volumes: uint8, each `(channels, *spatial)` of its own size, usually views of a memory map.
@@ -44,13 +45,15 @@ def volume_batch(
         near_boxes: share of the windows that are placed around a box, where the volume is larger than the window.
         fill: `(channels,)`, what stands outside a volume, on the scale 0 to 255.
         generator: CPU generator; it advances by the same amount whatever `names` holds.
+        share: the part of the batch that is wanted; it is what it would be in the whole.
 
     Returns:
         float32 `(batch, channels, *window)` on the scale 0 to 255, and the boxes in it, cut off at the window.
     """
     sides = torch.tensor([volume.shape[1:] for volume in volumes], dtype=torch.float32)
     parameters = draw(names, len(volumes), len(volumes[0]), sides, window, generator)
-    parameters = towards_boxes(parameters, sides, truth, near_boxes, generator)
+    parameters = towards_boxes(parameters, sides, truth, near_boxes, generator)[share]
+    volumes, truth, sides = volumes[share], truth[torch.arange(len(sides))[share]], sides[share]
     device = truth.boxes.device
     with torch.autocast(device.type, enabled=False):
         cut = [
