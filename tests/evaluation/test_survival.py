@@ -360,3 +360,14 @@ def test_the_report_of_foreign_predictions_has_the_groups_alone() -> None:
 )
 def test_estimates_in_words(name: str, value: float, words_of_it: str) -> None:
     assert words_of_it in words.sentence(Estimate(name, value, value - 0.1, value + 0.1, 9, 9), ["alive", "died"], 0.95)
+
+
+def test_few_events_are_said() -> None:
+    found = estimates(predictions(60))
+    events = int(predictions(60)["event"].sum())
+    assert events < 50
+    assert found["c_index", "all"].note == f"rests on only {events} events"  # type: ignore[attr-defined]
+    soon = int((predictions(60)["event"] * (predictions(60)["time_days"] <= 100)).sum())
+    longer = int((predictions(60)["time_days"] > 100).sum())
+    expected = f"{soon} events by then, {longer} cases under observation longer" if soon < 10 else ""
+    assert found["brier_at_100_days", "all"].note == expected  # type: ignore[attr-defined]

@@ -29,6 +29,8 @@ LISTS = ("survival", "survival_days", "horizons_days")
 AT_NAMES = ("auroc", "brier", "observed_to_predicted")
 """Estimated at each horizon, as `<name>_at_<days>_days`."""
 FEW_EVENTS = 10
+"""By a horizon."""
+FEW_EVENTS_AT_ALL = 50
 WORST = 20
 GROUPS = 3
 MOST_TICKS = 7
@@ -99,7 +101,7 @@ class SurvivalScores:
             if unknown and not name.startswith("auroc"):
                 return "nobody of the training part was under observation so long"
             return by_then or f"no comparable pair: {events} events among {len(time)} cases"
-        if events < FEW_EVENTS:
+        if events < (FEW_EVENTS if by_then else FEW_EVENTS_AT_ALL):
             return by_then or f"rests on only {events} event{'' if events == 1 else 's'}"
         return ""
 
