@@ -222,12 +222,22 @@ def test_texts_beside_the_slices_are_passed_over_and_other_files_are_not(tmp_pat
         read_volume(tmp_path / "a")
 
 
+def spoilt(file, target):
+    """Write a slice whose identifiers are not what DICOM allows, which pydicom warns and logs about, quoting them."""
+    content = file.read_bytes().replace(b"19560512", b"Simpson!")
+    uid = dcmread(file).SeriesInstanceUID.encode()
+    target.write_bytes(content.replace(uid, b"Simpson" + uid[7:]).replace(b"-30", b"Sim"))
+    return target
+
+
 def test_nothing_about_the_patient_flows_out(tmp_path, caplog, capsys):
     series(tmp_path / "a")
     said = []
     with warnings.catch_warnings(record=True) as noticed, caplog.at_level(logging.DEBUG):
         warnings.simplefilter("always")
         said.append(repr(read_volume(tmp_path / "a")) + str(vars(read_volume(tmp_path / "a"))["header"]))
+        with pytest.raises(DataError):
+            read_volume(spoilt(tmp_path / "a" / "000.dcm", tmp_path / "c.dcm"))
         for damage in ({"PixelSpacing": [0, 1]}, {"SeriesInstanceUID": "1.2"}, {"PixelData": b"\0\0"}):
             shutil.copytree(tmp_path / "a", tmp_path / "b", dirs_exist_ok=True)
             change(tmp_path / "b" / "001.dcm", **damage)

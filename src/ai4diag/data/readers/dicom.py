@@ -9,10 +9,12 @@ messages name files only.
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,13 +114,25 @@ def _may_be_slice(file: Path) -> bool:
     return file.is_file() and not known
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep to itself what pydicom warns and logs about, because it quotes values of the header."""
+    logger = logging.getLogger("pydicom")
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
+
+
 def _read(file: Path, pixels: bool) -> Any:
-    """Return the elements of `GEOMETRY`, and the pixels if wanted; nothing that pydicom says goes on."""
+    """Return the elements of `GEOMETRY`, and the pixels if wanted."""
     from pydicom import dcmread
 
     tags = [*GEOMETRY, *(("PixelData",) if pixels else ())]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they quote values
+    with _silent():
         try:
             found = dcmread(file, stop_before_pixels=not pixels, specific_tags=list(tags))
             syntax = found.file_meta.TransferSyntaxUID
@@ -137,8 +151,7 @@ def _geometry(file: Path) -> Slice:
         DataError: something is missing, or is not what a single grey slice has.
     """
     found = _read(file, pixels=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silent():
         try:
             frames = int(found.get("NumberOfFrames") or 1)
             kind = int(found.SamplesPerPixel), str(found.PhotometricInterpretation)
@@ -270,8 +283,7 @@ def _pixels(one: Slice) -> npt.NDArray[Any]:
             raise DataError(
                 f"{one.path.name} is damaged: it holds {held} bytes of pixels; its header claims {claimed}.", _AGAIN
             )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _silent():
         try:
             pixels = np.asarray(found.pixel_array)
         except Exception as error:  # whatever a decoder raises

@@ -44,7 +44,7 @@ def read(path: Path) -> Volume:
             raise DataError(f"{path.name} has no {key}.", "Get the file again.")
     sides = numbers(path, "DimSize", header["DimSize"], 3)
     kind, channels = header["ElementType"], header.get("ElementNumberOfChannels", "1")
-    if kind not in TYPES or not channels.isdigit() or int(channels) < 1 or (sides != sides.astype(int)).any():
+    if kind not in TYPES or not channels.isdigit() or int(channels) < 1 or (sides != sides.round()).any():
         raise DataError(f"{path.name} has {channels} channels of {kind}, sides {header['DimSize']}.", "Convert it.")
     if _yes(header, "BinaryData", True) is False or header.get("HeaderSize", "0") not in ("0", "-1"):
         raise DataError(f"{path.name} holds text or another header before its voxels.", "Write it again as .mha.")

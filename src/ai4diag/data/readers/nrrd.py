@@ -82,7 +82,8 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     if not start.startswith(b"NRRD") or (not ends and place == MOST_HEADER):
         raise DataError(f"{path.name} is no NRRD file.", "Get the file again.")
     try:
-        header = dict(nrrd.read_header(io.BytesIO(start[:place])))
+        with np.errstate(invalid="ignore"):  # a size that is no number, which is refused below
+            header = dict(nrrd.read_header(io.BytesIO(start[:place])))
         missing = [key for key in ("type", "sizes", "encoding") if key not in header]
         if missing or len(header["sizes"]) != int(header["dimension"]):
             raise ValueError
