@@ -100,6 +100,7 @@ class _Trial:
         self.task = task(pipeline.recipe.task)
         train = pipeline.recipe.train
         change = {"epochs": EPOCHS[pipeline.recipe.task], "augment": (), "ema": 0.0, "patience": None}
+        change |= {"compile": "off", "precision": "auto" if train.precision == "probe" else train.precision}
         change |= {"schedule": "constant", "warmup_epochs": 0, "batch_size": min(train.batch_size, 32)}
         self.recipe = pipeline.recipe.model_copy(update={"train": train.model_copy(update=change)})
         self.prepared: Prepared
