@@ -95,22 +95,26 @@ def gather_table(
         remarks = ["; ".join(text for text in texts if text) for texts in zip(*(r for _, r, _ in columns), strict=True)]
         pieces.append(pd.DataFrame({"case_id": _names(found, path, known), "remark": remarks}))
     stop_on_errors(findings, ", ".join(path.name for path in inputs))
-    index = pd.concat(pieces, ignore_index=True)
-    twice = index["case_id"][index["case_id"].duplicated()]
-    if len(twice):
-        raise DataError(f"The case '{twice.iloc[0]}' stands twice ({len(twice)} such rows).", "Name each case once.")
-    index = index.assign(patient_id=index["case_id"], site="")
     facts = {"task": "tabular", "dataset": "", "classes": [], "features": [dict(item) for item in features]}
     write_prepared(
         folder,
         facts=facts,
-        index=index,
+        index=_index(pieces),
         split=pd.DataFrame(columns=COLUMNS),
         findings=[finding for finding in findings if finding.level != "error"],
         arrays={"features": np.concatenate(values)},
         tables={},
     )
     return Prepared.open(folder)
+
+
+def _index(pieces: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the cases of all files; every case counts as a patient."""
+    index = pd.concat(pieces, ignore_index=True)
+    twice = index["case_id"][index["case_id"].duplicated()]
+    if len(twice):
+        raise DataError(f"The case '{twice.iloc[0]}' stands twice ({len(twice)} such rows).", "Name each case once.")
+    return index.assign(patient_id=index["case_id"], site="")
 
 
 def _header(
