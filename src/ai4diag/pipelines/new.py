@@ -27,6 +27,23 @@ quick:
   train: {{epochs: {quick}}}
 """
 
+SCANS = """\
+model:
+  network: anchor_free           # or retinanet
+  width: 12
+  stages: 3
+  side: 10                       # of typical boxes, in packed voxels; stride: 2 for those below ten
+train:
+  epochs: 60
+  batch_size: 2
+  learning_rate: 0.004
+  warmup_epochs: 1
+  ema: 0.99
+  gradient_clip: 5
+  augment: [shift, intensity]    # flip_0 mirrors right and left, where that is true
+  seed: 7"""
+"""For detection in volumes."""
+
 MODELS = {
     "tabular": """\
 model:
@@ -158,7 +175,8 @@ def new_pipeline(workspace: Workspace, name: str, task: str, dataset: str) -> Pa
         task=task,
         dataset=dataset,
         test="official" if card.official_split else 0.2,
-        model=(WINDOW if card.signals is not None and card.signals.symbols else "") + MODELS[kind],
+        model=(WINDOW if card.signals is not None and card.signals.symbols else "")
+        + (SCANS if card.scans is not None else MODELS[kind]),
         primary=PRIMARY_OF.get(labels.labels, PRIMARY[kind]) if labels is not None else PRIMARY[kind],
         quick=QUICK[task],
     )
