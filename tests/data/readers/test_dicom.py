@@ -181,6 +181,14 @@ def test_a_tilted_gantry_is_refused(tmp_path):
         read_volume(tmp_path / "a")
 
 
+def test_an_encoding_that_does_not_exist_is_refused(tmp_path):
+    series(tmp_path / "a", slices=1)
+    file = tmp_path / "a" / "000.dcm"
+    file.write_bytes(file.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10009.1.2.1\0"))
+    with pytest.raises(DataError, match=r"000\.dcm"):
+        read_volume(file)
+
+
 @pytest.mark.parametrize("keep", [0, 100, 200, 500, -1])
 def test_truncated_files_are_refused(tmp_path, keep):
     series(tmp_path / "a")

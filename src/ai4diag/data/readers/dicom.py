@@ -136,6 +136,8 @@ def _read(file: Path, pixels: bool) -> Any:
         try:
             found = dcmread(file, stop_before_pixels=not pixels, specific_tags=list(tags))
             syntax = found.file_meta.TransferSyntaxUID
+            if not syntax.is_transfer_syntax:
+                raise ValueError
         except Exception as error:  # whatever a damaged header leads to; its words may quote the header
             kind = type(error).__name__
             raise DataError(f"{file.name} is no DICOM file, or a damaged one ({kind}).", "Get it again.") from None
@@ -272,7 +274,7 @@ def _pixels(one: Slice) -> npt.NDArray[Any]:
     """
     found = _read(one.path, pixels=True)
     syntax = found.file_meta.TransferSyntaxUID
-    if "PixelData" not in found:
+    if not isinstance(found.get("PixelData"), bytes):
         raise DataError(f"{one.path.name} has no pixels.", _AGAIN)
     if syntax.is_compressed:
         _refuse_without_decoder(one, syntax)
