@@ -11,6 +11,7 @@ import click
 import pytest
 
 from ai4diag.cli import cli
+from benchmarks.__main__ import TOPICS
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, blocks, files
 
@@ -48,6 +49,9 @@ def test_every_page_of_docs_is_in_the_index(page):
 @pytest.mark.parametrize("block", blocks(), ids=str)
 def test_commands_exist(block):
     for words, _ in block.steps:
+        if tuple(words[:3]) == ("python", "-m", "benchmarks"):
+            assert set(words[3:]) - {"--json", "--store"} <= {*TOPICS, "all", "NAME"}, words
+            continue
         if words[0] != "ai4diag":
             assert words[0] in OTHERS
             continue
