@@ -71,6 +71,10 @@ class ResNet1d(Settings):
     normalise: Literal["record", "window", "channel"] = "record"
     """Centre and scale of each channel: those of the whole record, of the window, or of the training part."""
 
+    centre: bool = False
+    """Shift the answers of each record so that its median case is answered like that of a training record: where most
+    cases of every record are of no finding, an odd-looking patient then raises no alarm at every beat."""
+
     @model_validator(mode="after")
     def _odd(self) -> ResNet1d:
         if self.kernel % 2 == 0:

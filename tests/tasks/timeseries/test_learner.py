@@ -126,6 +126,29 @@ def test_a_saved_model_gives_the_same_numbers(beats: Prepared, tmp_path: Path) -
     assert not any(tensor.is_cuda for tensor in load((tmp_path / "model" / "model.safetensors").read_bytes()).values())
 
 
+def test_centred_answers_have_the_usual_median_in_every_record(beats: Prepared, tmp_path: Path) -> None:
+    plain, fold, _ = trained(beats, beat_recipe(train={"epochs": 1}))
+    centred, _, _ = trained(beats, beat_recipe(model={"centre": True}, train={"epochs": 1}))
+    everyone = np.arange(len(beats.index))
+    logit = {
+        name: np.log(score / (1 - score))
+        for name, one in (("plain", plain), ("centred", centred))
+        for score in [one.predict(beats, everyone)["score"].to_numpy()]
+    }
+    record = beats.index["record"].to_numpy()
+    own = {name: np.median(logit["plain"][record == name]) for name in set(record)}
+    expected = np.mean([np.median(logit["plain"][fold.train][record[fold.train] == name]) for name in
+                        sorted(set(record[fold.train]))])  # fmt: skip
+    for name, median in own.items():
+        here = record == name
+        np.testing.assert_allclose(logit["centred"][here], logit["plain"][here] - median + expected, atol=0.02)
+    centred.save(tmp_path / "model")
+    again = KNOWS.load(tmp_path / "model")
+    np.testing.assert_array_equal(centred.predict(beats, fold.test), again.predict(beats, fold.test))
+    alone = [again.predict(beats, fold.test[[row]])["score"].iloc[0] for row in (0, 7)]
+    np.testing.assert_allclose(centred.predict(beats, fold.test)["score"].iloc[[0, 7]], alone, atol=1e-6)
+
+
 def test_rows_do_not_depend_on_each_other(beats: Prepared) -> None:
     learner, fold, _ = trained(beats, beat_recipe(train={"epochs": 1}))
     together = learner.predict(beats, fold.test)["score"].to_numpy()

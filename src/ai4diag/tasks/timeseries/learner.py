@@ -73,6 +73,8 @@ class SignalLearner:
                 model.kernel,
                 model.dropout,
             )
+        self.usual: list[float] | None = None
+        self._medians: tuple[Path, dict[str, Tensor]] = (Path(), {})
         self.spread = torch.ones(len(self.signals["channels"]))
         self.side_spread = torch.ones(side)
 
@@ -93,7 +95,8 @@ class SignalLearner:
         if len(self.side_spread):
             spread = _log_ratios(prepared.features[train]).std(axis=0).clip(1e-3)
             self.side_spread = torch.from_numpy(spread).float()
-        self._prepared, self._held = prepared, None
+        self._prepared, self._held, self._train, self.usual = prepared, None, train, None
+        self._medians = (Path(), {})
         self._truth = torch.from_numpy(truth).to(device)
         self.network.to(device)
         if fits(prepared.signals.nbytes, device):
@@ -134,7 +137,10 @@ class SignalLearner:
             DataError: the cases are of another form than those that were learned from.
         """
         self._refuse_others(prepared)
-        values = self._probabilities(self._logits(prepared, rows)).numpy()
+        logits = self._logits(prepared, rows)
+        if self.model.centre:
+            logits = logits - self._medians_of(prepared, rows) + torch.tensor(self._usual(), dtype=torch.float64)
+        values = self._probabilities(logits).numpy()
         names = ["score"] if self.target == "binary" else [f"score_{name}" for name in self.classes]
         return pd.DataFrame(values, columns=names)
 
@@ -148,6 +154,7 @@ class SignalLearner:
             "signals": self.signals,
             "spread": self.spread.tolist(),
             "side_spread": self.side_spread.tolist(),
+            "usual": self._usual() if self.model.centre else None,
         }
         write_model(folder, "timeseries", WEIGHTS, save_tensors(weights), facts)
 
@@ -175,6 +182,24 @@ class SignalLearner:
             signals, side = self._inputs(prepared, rows[start : start + _AT_ONCE])
             parts.append(self.network(signals.to(device), side.to(device)).double().cpu())
         return torch.cat(parts)
+
+    def _usual(self) -> list[float]:
+        """Return the median logits of a training record, averaged over these; learned after the network."""
+        if self.usual is None:
+            names = self._prepared.index["record"].to_numpy()[self._train]
+            rows = [self._train[names == name] for name in sorted(set(names))]
+            medians = [self._logits(self._prepared, own).median(0).values for own in rows]
+            self.usual = torch.stack(medians).mean(0).tolist()
+        return self.usual
+
+    def _medians_of(self, prepared: Prepared, rows: Rows) -> Tensor:
+        """Return the median logits of the record of each row, over all its cases, `(rows, outputs)`."""
+        if self._medians[0] != prepared.folder:
+            self._medians = (prepared.folder, {})
+        known, names = self._medians[1], prepared.index["record"].to_numpy()
+        for name in set(names[rows]) - known.keys():
+            known[name] = self._logits(prepared, np.flatnonzero(names == name)).median(0).values
+        return torch.stack([known[name] for name in names[rows]]) if len(rows) else torch.zeros(0, 1)
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return logits.softmax(1) if self.target == "multiclass" else logits.sigmoid()
@@ -227,6 +252,7 @@ def read_learner(model: ResNet1d, facts: Mapping[str, Any], weights: bytes) -> S
         raise DataError(
             f"The weights do not fit the network of model.json: {error}.", "Restore the folder, or train again."
         ) from None
+    learner.usual = facts["usual"]
     learner.spread, learner.side_spread = torch.tensor(facts["spread"]), torch.tensor(facts["side_spread"])
     learner.network.eval()
     return learner
