@@ -108,7 +108,10 @@ def prediction() -> Row:
         theirs = sliding_window_inference(small[None], (32,) * 3, 4, forward, overlap=0.5, mode="gaussian")[0]
         agree(slide(small, (32,) * 3, 0.5, forward, 4).numpy(), theirs.numpy(), 5e-3)
     mine, other = side_by_side(ours, peer, 1)
-    words = "The whole volume suits a network that learned from whole volumes: instance normalisation sees as much."
+    words = (
+        "One thread; the windows hold 3.4 times as many voxels. The whole volume suits a network that learned from whole "
+        "volumes: instance normalisation sees as much."
+    )
     return Row("prediction of 128^3", "MONAI sliding window", mine, other, 8.0, versions("monai", "torch"), words)
 
 
