@@ -9,9 +9,9 @@ import sys
 
 import click
 import pytest
+from benchmarks.__main__ import TOPICS
 
 from ai4diag.cli import cli
-from benchmarks.__main__ import TOPICS
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, blocks, files
 
