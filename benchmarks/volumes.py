@@ -109,8 +109,8 @@ def prediction() -> Row:
         agree(slide(small, (32,) * 3, 0.5, forward, 4).numpy(), theirs.numpy(), 5e-3)
     mine, other = side_by_side(ours, peer, 1)
     words = (
-        "One thread; the windows hold 3.4 times as many voxels. The whole volume suits a network that learned from whole "
-        "volumes: instance normalisation sees as much."
+        "One thread; the windows hold 3.4 times as many voxels. The whole volume suits a network that learned from "
+        "whole volumes: instance normalisation sees as much."
     )
     return Row("prediction of 128^3", "MONAI sliding window", mine, other, 8.0, versions("monai", "torch"), words)
 
