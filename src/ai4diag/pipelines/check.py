@@ -30,7 +30,7 @@ BLOCKS = ("task", "data", "model", "train", "evaluate")
 README_SECTIONS = ("## Intended use", "## Trained on", "## Limits")
 FEW = {"tabular": 128, "detection": 8, "classification": 96, "timeseries": 256, "segmentation": 4}
 """Training cases of the trial run."""
-EPOCHS = {"tabular": 5, "detection": 6, "classification": 4, "timeseries": 4, "segmentation": 3}
+EPOCHS = {"tabular": 5, "detection": 6, "classification": 4, "timeseries": 4, "segmentation": 2}
 
 
 @dataclass(frozen=True)
