@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks
+from ai4diag.files import to_json
 from benchmarks import _page
 
 TOPICS = sorted(found.name for found in pkgutil.iter_modules(benchmarks.__path__) if not found.name.startswith("_"))
@@ -38,14 +39,14 @@ def main() -> int:
     failed = [name for name in names if found[name] is None]
     rows = [row for name in names for row in found[name] or []]
     if arguments.json:
-        print(json.dumps(rows, indent=2))
+        print(to_json(rows))
     else:
         print(table(rows))
     if arguments.store:
         _page.store({name: rows for name, rows in found.items() if rows is not None})
     for name in failed:
         print(f"{name} did not come to an end", file=sys.stderr)
-    return 1 if failed or not all(row["reached"] for row in rows) else 0
+    return 1 if failed or any(row["reached"] is False for row in rows) else 0
 
 
 def first_line(name: str) -> str:
@@ -75,7 +76,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return rows as a table for the terminal."""
     lines = [f"{'what':52} {'peer':40} {'ours s':>10} {'peer s':>10} {'ratio':>8} {'goal':>6}"]
     for row in rows:
-        verdict = "reached" if row["reached"] else "MISSED"
+        verdict = {True: "reached", False: "MISSED", None: "not compared"}[row["reached"]]
         numbers = f"{row['ours_s']:10.5f} {row['peer_s']:10.5f} {row['ratio']:8.2f} {row['goal']:6.2f}"
         lines.append(f"{row['name']:52} {row['peer']:40} {numbers} {verdict}")
     known = {name: number for row in rows for name, number in row["versions"].items()}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ai4diag.files import write_bytes
+from ai4diag.files import to_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results.json"
@@ -34,9 +34,9 @@ def store(found: Mapping[str, list[dict[str, Any]]]) -> None:
     for name, rows in found.items():
         if rows or name != GPU:
             known[name] = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "rows": rows}
-    text = json.dumps({name: known[name] for name in sorted(known)}, indent=1) + "\n"
-    write_bytes(RESULTS, text.encode())
-    write_bytes(PAGE, page(known).encode())
+    text = to_json({name: known[name] for name in sorted(known)}) + "\n"
+    write_text(RESULTS, text)
+    write_text(PAGE, page(json.loads(text)))
 
 
 def machine() -> dict[str, Any]:
@@ -104,14 +104,15 @@ def _time(seconds: float) -> str:
 
 
 def _gpu_rows(rows: list[dict[str, Any]]) -> str:
-    lines = ["| what | images/s | busy | MONAI images/s | ratio |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {row['name']} | {row['images_per_s']:,.0f} | {row['busy']:.0%} | {row['peer_images_per_s']:,.0f} | "
-        f"{row['ratio']:.2f} |"
-        for row in rows
-    ]
+    lines = ["| what | card | images/s | busy | MONAI images/s | ratio | goal |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        compared = row["ratio"] is not None
+        rate, ratio = (f"{row['peer_images_per_s']:,.0f}", f"{row['ratio']:.2f}") if compared else ("not compared", "")
+        goal = f"{row['goal']:.3g}" if compared else ""
+        cells = (row["name"], row["device"], f"{row['images_per_s']:,.0f}", f"{row['busy']:.0%}", rate, ratio, goal)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    write_bytes(PAGE, page(json.loads(RESULTS.read_text(encoding="utf-8"))).encode())
+    write_text(PAGE, page(json.loads(RESULTS.read_text(encoding="utf-8"))))

@@ -44,7 +44,8 @@ class Throughput(Row):
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, and images a second."""
         rates = {"images_per_s": 1 / self.ours_s, "peer_images_per_s": 1 / self.peer_s}
-        return {**super().as_dict(), **rates, "device": device_name()}
+        compared = {} if self.peer_s == self.peer_s else {"reached": None}
+        return {**super().as_dict(), **rates, **compared, "device": device_name()}
 
 
 def run() -> list[Row]:
@@ -77,7 +78,7 @@ def measure(name: str, prepared: Prepared, device: torch.device, epochs: int, mo
     told: dict[str, Any] = {}
 
     def hear(event: str, fields: dict[str, Any]) -> None:
-        told.update(fields if event == "throughput" else {})
+        told.update(fields.get("throughput", {}) if event == "finished" else {})
 
     for count in (1, epochs):
         fit(learner, prepared, fold, settings.model_copy(update={"epochs": count, "warmup_epochs": 0}), hear)

@@ -14,6 +14,7 @@ import pytest
 from benchmarks import Row, Seconds, _page, agree, bound, repeat, side_by_side
 from benchmarks.__main__ import TOPICS, first_line, table
 
+from ai4diag.files import to_json
 from tests.conftest import ROOT
 
 NUMBERS = {"ours_s", "peer_s", "goal", "ratio"}
@@ -51,8 +52,11 @@ def test_stored_rows_hold_what_they_must():
         assert set(measured) == {"date", "machine", "rows"}
         assert {"processor", "cores", "system", "python", "load"} <= set(measured["machine"])
         for found in measured["rows"]:
-            assert all(isinstance(found[key], (int, float)) for key in NUMBERS), (topic, found)
             assert all(isinstance(found[key], str) for key in TEXTS)
+            if found["reached"] is None:  # nothing to compare with
+                assert topic == _page.GPU
+                continue
+            assert all(isinstance(found[key], (int, float)) for key in NUMBERS), (topic, found)
             assert found["ratio"] == pytest.approx(found["peer_s"] / found["ours_s"])
             assert found["reached"] == (found["ratio"] >= found["goal"])
             assert found["versions"]
@@ -75,6 +79,18 @@ def test_page_says_when_a_goal_is_missed_and_when_there_was_no_gpu():
     assert "| work | other | 2 s | 1 s | 0.5 | 3 | **missed** |" in page
     assert "| work | other | 1 s | 5 s | 5 | 3 | reached |" in page
     assert "Not measured." in page
+
+
+def test_page_shows_what_a_gpu_did_also_without_a_peer():
+    from benchmarks.gpu import Throughput, device_name
+
+    machine = {"processor": "p", "cores": 2, "system": "s", "python": "3", "load": 0.1}
+    rows = [Throughput(name, "MONAI", 0.001, peer, 1.5, {"torch": "2"}, busy=0.9) for name, peer in
+            (("with", 0.002), ("without", float("nan")))]  # fmt: skip
+    found = json.loads(to_json([row.as_dict() for row in rows]))
+    page = _page.page({"gpu": {"date": "2026-01-01", "machine": machine, "rows": found}})
+    assert f"| with | {device_name()} | 1,000 | 90% | 500 | 2.00 | 1.5 |" in page
+    assert f"| without | {device_name()} | 1,000 | 90% | not compared |  |  |" in page
 
 
 def test_a_median_remembers_its_rounds():
