@@ -1,12 +1,17 @@
 """Volumes with label maps become prepared cases: orientation, spacing, margins, numbers, and what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from ai4diag.config.card import load_card
+from ai4diag.data.catalogue import verify
 from ai4diag.data.prepare_volumes import prepare_volumes
 from ai4diag.data.prepared import Prepared
 from ai4diag.data.volume import Volume, read_volume, write_nifti
+from ai4diag.data.volume_cases import look, pair_volumes
 from ai4diag.data.volume_plan import Fingerprint
 from ai4diag.data.volume_shown import grey_volume, voxel_counts
 from ai4diag.data.volume_store import SIDES, affines_of
@@ -236,3 +241,15 @@ def test_several_channels_are_packed_in_order(tmp_path):
     np.testing.assert_allclose(two, 2 * one)
     with pytest.raises(DataError, match="2 channels"):
         prepared_of(tmp_path, raw, write_card(tmp_path / "cards", raw, **TOY_VOLUMES))
+
+
+def test_the_hippocampus_card_fits_its_files(repository, mirror):
+    card = load_card(repository / "datasets" / "msd_hippocampus.yaml")
+    raw = Path(mirror) / "msd_hippocampus"
+    verify(card, raw)
+    cases, findings = pair_volumes(raw, card.volumes)
+    assert (len(cases), findings) == (104, [])
+    seen = look(cases[0], card.volumes, crop=True)
+    assert seen.counts.shape == (2,)
+    assert (seen.counts > 500).all()
+    assert len(card.all_files()) == 208
