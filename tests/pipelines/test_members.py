@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from ai4diag.errors import DataError, UsageError
 from ai4diag.evaluation.predictions import read_predictions
+from ai4diag.masks import decode, encode
 from ai4diag.pipelines import members, stages
+from ai4diag.pipelines.predict import model_of
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.tasks import task
 from ai4diag.tracking import NoTracker
@@ -76,6 +79,43 @@ def test_folds_and_seeds_from_end_to_end(make_workspace):
     ]
 
 
-def test_boxes_of_one_seed_stand_for_targets_that_cannot_be_joined():
-    tables = {seed: pd.DataFrame({"case_id": ["a"], "mask": [str(seed)]}) for seed in (8, 7)}
-    assert members.joined(tables, ["mask"], 2, "masks")["mask"].tolist() == ["7"]
+def test_label_maps_of_seeds_are_joined_voxel_by_voxel():
+    maps = {9: [0, 0, 1, 2], 8: [0, 1, 1, 2], 7: [1, 1, 1, 0]}
+    tables = {seed: pd.DataFrame({"case_id": ["a"], "runs": [encode(np.array(map_))]}) for seed, map_ in maps.items()}
+    table = members.joined(tables, ["runs"], 2)
+    assert decode(table["runs"][0], (4,)).tolist() == [0, 1, 1, 2]
+    assert table["case_id"].tolist() == ["a"]
+
+
+class KilledError(Exception):
+    """Ends a training from outside."""
+
+
+def killed_at_the_second_fold(name, fields):
+    """An observer in whose presence a training does not get far."""
+    if name == "fold" and fields["fold"] == 2:
+        raise KilledError
+
+
+def test_models_of_a_killed_training_do_not_answer_for_all(make_workspace):
+    here = Workspace(make_workspace("breast-mass"))
+    alone = "model={network: mlp, hidden: [300, 80]}"  # too large to be trained together
+    pipeline = here.pipeline("breast-mass", seeds=2, overrides=[*SMALL[:2], alone, "train.epochs=1"])
+    stages.prepare(pipeline, notify=quiet)
+    with pytest.raises(KilledError):
+        stages.train(pipeline, notify=killed_at_the_second_fold, tracker=NoTracker())
+    with pytest.raises(DataError, match="ai4diag train breast-mass --seeds 2"):
+        model_of(pipeline)
+    stages.train(pipeline, notify=quiet, tracker=NoTracker())
+    first = model_of(pipeline).weights
+    assert len(first) == 2
+    assert not (pipeline.out / "checkpoint").exists()
+    with pytest.raises(KilledError):
+        stages.train(pipeline, notify=killed_at_the_second_fold, tracker=NoTracker())
+    assert model_of(pipeline).weights == first  # those that the estimates are of
+
+
+def test_several_seeds_have_no_bundle(make_workspace):
+    pipeline = Workspace(make_workspace("breast-mass")).pipeline("breast-mass", seeds=2)
+    with pytest.raises(UsageError, match="a bundle holds one model"):
+        stages.package(pipeline)

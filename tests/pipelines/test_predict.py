@@ -1,5 +1,6 @@
 """New files answered by a trained model, on the embedded breast-mass data."""
 
+import dataclasses
 import json
 import shutil
 
@@ -66,6 +67,22 @@ def test_a_damaged_bundle_does_not_answer(trained, tmp_path):
         model_in(bundle)
 
 
+def test_a_bundle_of_an_earlier_training_does_not_answer(trained, tmp_path):
+    pipeline, _ = trained
+    assert model_of(pipeline).packaged
+    shutil.copytree(pipeline.out, tmp_path / "out")
+    try:
+        again = pipeline.recipe.train.model_copy(update={"epochs": 2})
+        recipe = pipeline.recipe.model_copy(update={"train": again})
+        stages.train(dataclasses.replace(pipeline, recipe=recipe), notify=quiet, tracker=NoTracker())
+        model = model_of(pipeline)
+        assert not model.packaged
+        assert model.weights == (json.loads((pipeline.out / "model" / "model.json").read_text())["files"],)
+    finally:
+        shutil.rmtree(pipeline.out)
+        shutil.copytree(tmp_path / "out", pipeline.out)
+
+
 def test_what_cannot_be_read_is_named_and_nothing_is_written(trained, tmp_path):
     pipeline, raw = trained
     with pytest.raises(DataError, match=r"nothing\.csv does not exist"):
@@ -109,6 +126,8 @@ def test_seeds_answer_together(trained, tmp_path):
 def test_the_verb_takes_a_bundle_and_prints_what_it_wrote(trained, tmp_path):
     pipeline, raw = trained
     arguments = ["predict", str(pipeline.out / "bundle"), str(raw), "--out", str(tmp_path / "out")]
+    with pytest.raises(UsageError, match="--seeds and --set are for pipelines"):
+        CliRunner().invoke(cli, [*arguments, "--seeds", "2"], catch_exceptions=False)
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "predictions.csv" in result.output

@@ -11,6 +11,7 @@ from ai4diag.cli import show
 from ai4diag.cli.context import workspace
 from ai4diag.cli.progress import Progress
 from ai4diag.cli.stages import Variant, variant_options
+from ai4diag.errors import UsageError
 
 
 @click.command("predict")
@@ -18,7 +19,12 @@ from ai4diag.cli.stages import Variant, variant_options
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @variant_options
 @click.option("--no-tta", is_flag=True, help="Look at each case once, without test-time augmentation.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("predictions"), help="Folder of the answers.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("predictions"),
+    help="Folder of the answers.",
+)
 def predict(name: str, inputs: Sequence[Path], variant: Variant, no_tta: bool, out: Path) -> None:
     """Ask a trained model about new files.
 
@@ -30,8 +36,14 @@ def predict(name: str, inputs: Sequence[Path], variant: Variant, no_tta: bool, o
     from ai4diag.pipelines.predict import predict as answer
 
     is_bundle = (Path(name) / "manifest.json").is_file()
+    if is_bundle and (variant["quick"] or variant["folds"] or variant["seeds"] > 1 or variant["overrides"]):
+        raise UsageError(
+            f"--quick, --folds, --seeds and --set are for pipelines; {name} is a bundle.", "Leave them out."
+        )
     model = model_in(Path(name)) if is_bundle else model_of(workspace().pipeline(name, **variant))
-    if not model.packaged:
+    if len(model.learners) > 1:
+        show.message(f"predict {name}: {len(model.learners)} models answer together; there is no bundle of them all")
+    elif not model.packaged:
         show.message(f"predict {name}: this model has no bundle: its release gate was not met, or not looked at")
     if no_tta:
         model = one_view(model)

@@ -14,7 +14,7 @@ from ai4diag.cli import show
 from ai4diag.cli.context import workspace
 from ai4diag.cli.data import mirror
 from ai4diag.cli.progress import Progress
-from ai4diag.errors import GateError, VerifyError
+from ai4diag.errors import GateError, UsageError, VerifyError
 
 if TYPE_CHECKING:
     from ai4diag.pipelines.workspace import Pipeline
@@ -28,7 +28,7 @@ def variant_options(command: Any) -> Any:
     """Add `--quick`, `--folds`, `--seeds` and `--set key=value`; the command gets them as one `variant`."""
 
     @functools.wraps(command)
-    def gathered(*given: Any, quick: bool, folds: int | None, seeds: int, overrides: Sequence[str], **named: Any) -> Any:
+    def gathered(*given: Any, quick: bool, folds: int | None, seeds: int, overrides: Any, **named: Any) -> Any:
         variant = {"quick": quick, "folds": folds or 0, "seeds": seeds, "overrides": overrides}
         return command(*given, variant=variant, **named)
 
@@ -67,7 +67,7 @@ def train(name: str, variant: Variant) -> None:
     """
     from ai4diag.pipelines import stages, tracked
     from ai4diag.tracking import NoTracker
-    from ai4diag.training.ranks import rank
+    from ai4diag.training.ranks import rank, world
 
     pipeline = workspace().pipeline(name, **variant)
     if rank():  # the first process prepares, tracks and writes; what it has to say is said once
@@ -75,7 +75,8 @@ def train(name: str, variant: Variant) -> None:
         return
     with pipeline.alone():
         prepared = pipeline.out / "prepared" / "prepared.json"
-        if (pipeline.folds or pipeline.seeds > 1) and not prepared.is_file():
+        alone = world() == 1  # several processes expect prepared cases: docs/how-to/several-gpus.md
+        if alone and (pipeline.folds or pipeline.seeds > 1) and not prepared.is_file():
             stages.prepare(pipeline, mirror=mirror(), notify=Progress(f"get {pipeline.recipe.data.dataset}"))
         with tracked.training(pipeline) as tracker:
             stages.train(pipeline, notify=Progress(f"train {name}"), tracker=tracker)
@@ -190,7 +191,7 @@ def _run_variant(pipeline: Pipeline) -> None:
         stages.evaluate(pipeline, tracker=tracker)
     try:
         stages.package(pipeline)
-    except GateError as error:
+    except (GateError, UsageError) as error:
         show.message(f"package {pipeline.name}: {error.message}")
 
 

@@ -49,12 +49,12 @@ class Train(Settings):
     parts: tuple[Literal["train", "validation"], ...] = ("train",)
     """Parts to learn from. `[train, validation]` once the recipe is fixed; then nothing is chosen on validation."""
     balance: Literal["none", "class", "patient"] = "none"
-    """What comes equally often in an epoch, which keeps its length: rare cases come several times, others not at all."""
+    """What comes equally often in an epoch, which keeps its length: rare cases several times, others not at all."""
     precision: Literal["auto", "float32", "bfloat16", "probe"] = "auto"
     """`auto` uses bfloat16 autocast on a GPU that has it; `probe` times both on this network and machine, and on a GPU
     channels_last as well, and notes what it chose."""
     compile: Literal["off", "probe"] = "off"
-    """`probe` compiles the network (`torch.compile`, on a GPU with CUDA graphs) where that gains at least 5 % a step."""
+    """`probe` compiles the network (`torch.compile`, on a GPU with CUDA graphs) where a step gains at least 5 %."""
     seed: int = 7
     """Decides initial weights, order and augmentation: on a CPU, the same seed gives the same bits."""
 

@@ -22,8 +22,8 @@ from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tasks.ensemble import join
 
 MODELS, SEEDS = "models", "seeds.parquet"
-LIKE_ANY_OTHER = ("masks",)
-"""Targets whose answers cannot be joined line by line: those of the recipe's own seed stand for all."""
+UNFINISHED = "checkpoint/models"
+"""Where models wait until the last one is there, so that those of a killed training never answer for all."""
 
 
 def seeds(pipeline: Pipeline) -> list[int]:
@@ -44,9 +44,9 @@ def keeps_all(pipeline: Pipeline) -> bool:
     return bool(pipeline.folds) or pipeline.seeds > 1
 
 
-def folder(pipeline: Pipeline, seed: int, fold: Fold) -> Path:
+def folder(pipeline: Pipeline, seed: int, fold: Fold, within: str = MODELS) -> Path:
     """Return where a model is kept when all are."""
-    return pipeline.out / MODELS / f"seed_{seed}-{'contrast' if fold.contrast else 'fold'}_{fold.number}"
+    return pipeline.out / within / f"seed_{seed}-{'contrast' if fold.contrast else 'fold'}_{fold.number}"
 
 
 def folders(pipeline: Pipeline) -> list[Path]:
@@ -55,18 +55,15 @@ def folders(pipeline: Pipeline) -> list[Path]:
     return [path.parent for path in found if "-contrast_" not in path.parent.name]
 
 
-def joined(tables: Mapping[int, pd.DataFrame], answers: list[str], classes: int, target: str) -> pd.DataFrame:
+def joined(tables: Mapping[int, pd.DataFrame], answers: list[str], classes: int) -> pd.DataFrame:
     """Return predictions of several seeds about the same cases as one table.
 
     Args:
         tables: seed to its table; the same cases in the same order, the recipe's own seed last.
         answers: the columns that the models filled.
         classes: number of classes.
-        target: what was predicted.
     """
     *_, own = tables.values()
-    if len(tables) == 1 or target in LIKE_ANY_OTHER:
-        return own
     together = join([table[answers].reset_index(drop=True) for table in tables.values()], classes)
     return own.reset_index(drop=True).assign(**{name: together[name] for name in answers})
 
@@ -83,10 +80,9 @@ def spread(table: pd.DataFrame, target: str, classes: tuple[str, ...], plan: Eva
     seed_of = table["seed"].to_numpy(np.int64)
     values = {int(seed): headline(table[seed_of == seed], target, classes, plan) for seed in np.unique(seed_of)}
     each = np.array(list(values.values()))
-    own = "those of the recipe's own seed" if target in LIKE_ANY_OTHER else "of their answers joined"
     return [
         f"{len(values)} trainings that differ in their seed alone: {plan.primary} {each.mean():.3f} on average, "
         f"from {each.min():.3f} to {each.max():.3f} ("
         + ", ".join(f"seed {seed}: {value:.3f}" for seed, value in values.items())
-        + f"). The estimates are {own}."
+        + "). The estimates are of their answers joined."
     ]

@@ -51,7 +51,7 @@ class Model:
 
 
 def model_of(pipeline: Pipeline) -> Model:
-    """Return the model of a pipeline: that of its bundle, else the one that was trained last.
+    """Return the model of a pipeline: that of its bundle, unless another was trained since.
 
     Of a variant with folds or seeds all models answer together.
 
@@ -59,10 +59,16 @@ def model_of(pipeline: Pipeline) -> Model:
         DataError: nothing was trained, or a file is damaged.
         VerifyError: the bundle is not what its manifest says.
     """
-    folders = members.folders(pipeline)
-    if not folders and (pipeline.out / "bundle").is_dir():
-        return model_in(pipeline.out / "bundle")
-    folders = folders or [stage_file(pipeline, "model", "train")]
+    if members.keeps_all(pipeline):
+        stage_file(pipeline, members.MODELS, "train")
+        folders = members.folders(pipeline)
+    else:
+        trained = pipeline.out / "model"
+        if (pipeline.out / "bundle").is_dir():
+            bundled = model_in(pipeline.out / "bundle")
+            if not (trained / "model.json").is_file() or bundled.weights == (_weights(trained),):
+                return bundled
+        folders = [stage_file(pipeline, "model/model.json", "train").parent]
     knows = task(pipeline.recipe.task)
     return Model(knows.name, tuple(map(knows.load, folders)), tuple(map(_weights, folders)))
 

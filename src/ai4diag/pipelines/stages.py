@@ -16,7 +16,7 @@ import pandas as pd
 from ai4diag.config.base import parse_yaml
 from ai4diag.data import catalogue
 from ai4diag.data.prepared import FINAL, Fold, Prepared
-from ai4diag.errors import DataError, GateError
+from ai4diag.errors import DataError, GateError, UsageError
 from ai4diag.files import atomic_path, sha256_file, sha256_json, write_json, write_text
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tasks import task
@@ -65,7 +65,7 @@ def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -
     prepared, writes = open_prepared(pipeline), rank() == 0
     knows = task(pipeline.recipe.task)
     if writes:
-        _clear(pipeline, "failed_batch.json", "failed_batch.safetensors", members.MODELS)
+        _clear(pipeline, "failed_batch.json", "failed_batch.safetensors", members.UNFINISHED)
     tables: dict[int, list[pd.DataFrame]] = {seed: [] for seed in members.seeds(pipeline)}
     histories = []
     runs = [(seed, fold) for seed in tables for fold in prepared.folds()]
@@ -80,7 +80,7 @@ def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -
         if not writes:
             continue
         if members.keeps_all(pipeline):
-            learner.save(members.folder(pipeline, seed, fold))
+            learner.save(members.folder(pipeline, seed, fold, members.UNFINISHED))
         if fold.number != FINAL:
             tables[seed].append(predict_fold(knows, learner, pipeline, prepared, fold))
     if writes:
@@ -139,16 +139,20 @@ def _write_trained(
     from ai4diag.evaluation.predictions import write_predictions
     from ai4diag.pipelines import members
 
-    names = ("predictions.parquet", members.SEEDS, "history.json", "estimates.json", "report.html", "model")
-    _clear(pipeline, *names)  # a kill from here on never leaves them beside another model
+    names = ("predictions.parquet", "history.json", "estimates.json", "report.html", "model")
+    _clear(
+        pipeline, *names, members.SEEDS, members.MODELS
+    )  # a kill from here on never leaves them beside another model
     learner.save(pipeline.out / "model")
+    if members.keeps_all(pipeline):
+        (pipeline.out / members.UNFINISHED).replace(pipeline.out / members.MODELS)
     facts = prediction_facts(pipeline, prepared)
     of_seed = {seed: pd.concat(own, ignore_index=True) for seed, own in tables.items()}
     known = {*prepared.index, "fold", "part", *task(pipeline.recipe.task).truth(prepared, np.arange(1))}
     table = next(reversed(of_seed.values()))
     if len(of_seed) > 1:
         answers = [str(name) for name in table if name not in known]
-        table = members.joined(of_seed, answers, len(prepared.classes), prepared.target)
+        table = members.joined(of_seed, answers, len(prepared.classes))
         each = pd.concat([own.assign(seed=seed) for seed, own in of_seed.items()], ignore_index=True)
         with atomic_path(pipeline.out / members.SEEDS) as path:
             each.to_parquet(path, index=False)
@@ -256,11 +260,18 @@ def package(pipeline: Pipeline) -> Path:
 
     Raises:
         GateError: a lower limit is below what the gate asks; the earlier bundle, if any, is removed.
+        UsageError: the estimates are of several seeds joined, and a bundle holds one model.
     """
     from ai4diag.evaluation.gate import check_gate
     from ai4diag.packaging.bundle import write_bundle
 
     bundle, recipe = pipeline.out / "bundle", pipeline.recipe
+    if pipeline.seeds > 1:
+        raise UsageError(
+            f"The estimates of {pipeline.name} with {pipeline.seeds} seeds are of their answers joined; a bundle holds "
+            "one model.",
+            "Package it without --seeds.",
+        )
     path = stage_file(pipeline, "estimates.json", "evaluate")
     unmet = check_gate(read_estimates(path), recipe.evaluate.accept)
     if unmet:

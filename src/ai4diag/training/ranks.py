@@ -25,7 +25,12 @@ PATIENCE = timedelta(hours=2)
 
 def rank() -> int:
     """Return the number of this process among those that `torchrun` started; 0 when there is only one."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ.get("RANK", "0")) if world() > 1 else 0
+
+
+def world() -> int:
+    """Return how many processes `torchrun` started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,7 @@ class Ranks:
     @classmethod
     def join(cls) -> Ranks:
         """Return this process's place; the first call waits until all are there."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        if size == 1:
+        if world() == 1:
             return cls()
         if not dist.is_initialized():
             if torch.cuda.is_available():
