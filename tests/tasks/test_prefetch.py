@@ -62,3 +62,8 @@ def test_an_error_comes_in_its_turn():
 
 def test_nothing_to_read():
     assert list(Prefetch(lambda key: key, [])) == []
+
+
+def test_a_second_loop_reads_again():
+    ahead = Prefetch(lambda key: -key, [1, 2])
+    assert list(ahead) == list(ahead) == [(1, -1), (2, -2)]

@@ -95,7 +95,7 @@ def test_models_of_different_shapes_are_stacked_apart(cases: Prepared) -> None:
     assert len({len(history) for history in histories}) == 1
 
 
-def test_what_cannot_be_stacked_is_left_to_the_loop(cases: Prepared) -> None:
+def test_what_cannot_be_stacked_is_left_to_the_loop(cases: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     fold = cases.folds()[-1]
 
     def found(models: list[dict[str, Any]], **train: Any) -> Any:
@@ -109,6 +109,9 @@ def test_what_cannot_be_stacked_is_left_to_the_loop(cases: Prepared) -> None:
     assert found([{"network": "gradient_boosting"}] * 2) is None
     assert found([mlp] * 2, accumulate=2) is None
     assert found([{"network": "mlp", "hidden": [400, 400]}] * 2) is None
+    assert found([mlp] * 2) is not None
+    monkeypatch.setattr("ai4diag.tasks.memory.free_bytes", lambda device: cases.features.nbytes)
+    assert found([mlp] * 2) is None
 
 
 def test_a_loss_that_is_no_number_is_named(cases: Prepared) -> None:

@@ -30,12 +30,12 @@ class Prefetch(Generic[Key, Item]):
     """
 
     def __init__(self, read: Callable[[Key], Item], keys: Iterable[Key], ahead: int = 2) -> None:
-        self._read, self._keys = read, keys
-        self._ready: queue.Queue[tuple[Key, Item] | BaseException | None] = queue.Queue(maxsize=ahead)
-        self._left = threading.Event()
+        self._read, self._keys, self._ahead = read, keys, ahead
 
     def __iter__(self) -> Iterator[tuple[Key, Item]]:
         """Start reading; leaving the loop early ends the thread."""
+        self._ready: queue.Queue[tuple[Key, Item] | BaseException | None] = queue.Queue(maxsize=self._ahead)
+        self._left = threading.Event()
         thread = threading.Thread(target=self._work, name="ai4diag-prefetch", daemon=True)
         thread.start()
         try:

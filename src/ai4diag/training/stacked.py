@@ -25,6 +25,7 @@ from ai4diag.config.train import Train
 from ai4diag.data.prepared import Fold, Prepared
 from ai4diag.errors import TrainingError
 from ai4diag.tasks.base import Learner, NetworkLearner, Notify
+from ai4diag.tasks.memory import fits
 from ai4diag.training.device import choose_device, choose_precision
 from ai4diag.training.loop import deterministic, threads
 from ai4diag.training.ranks import Ranks
@@ -75,7 +76,7 @@ def fit_together(
     Raises:
         TrainingError: a loss is not finite.
     """
-    if not _can_be_stacked(learners, settings):
+    if not _can_be_stacked(learners, settings) or not fits(len(learners) * prepared.features.nbytes, choose_device()):
         return None
     models = [
         _Model(cast(Stackable, learner), prepared, fold, own, told)
