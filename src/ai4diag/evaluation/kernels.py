@@ -148,6 +148,15 @@ def average_precision(outcome, image, truth_count, weights, levels):  # type: ig
     draws, ious, n = len(weights), len(outcome), len(image)
     result = np.empty((draws, ious))
     recall, precision = np.empty(n), np.empty(n)
+    drawn, seen = np.empty(n), np.empty(n)
+    where, count, ignores = np.empty((ious, n), np.int64), np.zeros(ious, np.int64), np.zeros(ious, np.bool_)
+    for t in range(ious):
+        for d in range(n):
+            if outcome[t, d] == FOUND:
+                where[t, count[t]] = d
+                count[t] += 1
+            elif outcome[t, d] == IGNORED:
+                ignores[t] = True
     for b in range(draws):
         total = 0.0
         for i in range(len(truth_count)):
@@ -155,19 +164,22 @@ def average_precision(outcome, image, truth_count, weights, levels):  # type: ig
         if total == 0:
             result[b] = np.nan
             continue
+        for d in range(n):
+            drawn[d] = weights[b, image[d]]
         for t in range(ious):
-            found, seen, points = 0.0, 0.0, 0
-            for d in range(n):
-                if outcome[t, d] == IGNORED:
+            if t == 0 or ignores[t] or ignores[t - 1]:
+                so_far = 0.0
+                for d in range(n):
+                    so_far += drawn[d] if outcome[t, d] != IGNORED else 0.0
+                    seen[d] = so_far
+            found, points = 0.0, 0
+            for p in range(count[t]):
+                d = where[t, p]
+                if drawn[d] == 0:
                     continue
-                weight = weights[b, image[d]]
-                if weight == 0:
-                    continue
-                seen += weight
-                if outcome[t, d] == FOUND:
-                    found += weight
-                    recall[points], precision[points] = found / total, found / seen
-                    points += 1
+                found += drawn[d]
+                recall[points], precision[points] = found / total, found / seen[d]
+                points += 1
             area, best, level = 0.0, 0.0, len(levels) - 1
             while level >= 0 and (points == 0 or levels[level] > recall[points - 1]):
                 level -= 1
