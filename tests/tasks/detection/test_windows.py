@@ -132,6 +132,30 @@ def test_a_mirrored_view_answers_for_the_volume_as_it_stands(prepared, taught):
         np.testing.assert_allclose(one.boxes[0], two.boxes[0], atol=2)
 
 
+@pytest.mark.parametrize("pieces", [None, (24, 16, 32)])
+def test_a_view_with_exchanged_axes_is_that_of_the_exchanged_volume(prepared, taught, tmp_path, pieces):
+    """Of volumes that are long in the last axis, so that the window of the view is another one."""
+    turned = None if pieces is None else (pieces[0], pieces[2], pieces[1])
+    with packing(tmp_path, "volumes", np.uint8) as writer:
+        for row in range(3):
+            writer.add(np.array(prepared.volumes[row]).swapaxes(2, 3))
+        other = Looker(taught.network, taught._normalise, taught._device, (8, 8, 8), turned, 0.6)
+        expected = list(other.volumes(writer.store(), np.arange(3), [((0,), False)]))
+    looker = Looker(taught.network, taught._normalise, taught._device, (8, 8, 8), pieces, 0.6)
+    found = list(looker.volumes(prepared.volumes, np.arange(3), [((0,), True)]))
+    for one, two in zip(found, expected, strict=True):
+        assert len(one.scores)
+        np.testing.assert_allclose(one.scores, two.scores, atol=1e-4)
+        np.testing.assert_allclose(one.boxes[:, [0, 2, 1, 3, 5, 4]], two.boxes, atol=1e-2)
+
+
+def test_axes_that_there_are_not_are_refused(prepared):
+    with pytest.raises(ConfigError, match=r"model.flips is \[-1\]; expected axes from 0 to 2"):
+        learner_of(prepared, SMALL.model_copy(update={"flips": (-1,)}))
+    with pytest.raises(ConfigError, match="third axis"):
+        DetectionLearner(AnchorFree(), ["cell"], ["grey"], (64, 64), ("flip_2",), seed=1)
+
+
 def test_a_stored_learner_gives_the_same_bits(prepared, taught, tmp_path):
     taught.save(tmp_path)
     again = task("detection").load(tmp_path)

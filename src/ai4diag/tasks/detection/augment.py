@@ -46,8 +46,8 @@ LEAST_SIDE = 4.0
 """Shortest side in pixels with which a box that the window cuts is still worth finding."""
 
 
-def check_names(names: Sequence[str] | Mapping[str, object]) -> None:
-    """Refuse what is no list of augmentations.
+def check_names(names: Sequence[str] | Mapping[str, object], dimensions: int = 3) -> None:
+    """Refuse what is no list of augmentations of images with so many axes.
 
     Raises:
         ConfigError: names the nearest known one, or says that amounts are fixed.
@@ -60,6 +60,8 @@ def check_names(names: Sequence[str] | Mapping[str, object]) -> None:
     for name in names:
         if name not in KINDS:
             raise ConfigError(f"train.augment: '{name}' is not an augmentation. {did_you_mean(name, KINDS)}")
+        if name == "flip_2" and dimensions == 2:
+            raise ConfigError("train.augment: 'flip_2' mirrors along a third axis; the images have two.", "Remove it.")
 
 
 @dataclass(frozen=True)

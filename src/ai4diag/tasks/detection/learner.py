@@ -93,7 +93,7 @@ class DetectionLearner:
         preprocessed: whether the pipeline changes packed images in a hook, which new files would lack.
 
     Raises:
-        ConfigError: an augmentation is not known, or the window does not fit the images.
+        ConfigError: an augmentation is not known, a mirrored axis does not exist, or the window does not fit.
     """
 
     def __init__(
@@ -107,7 +107,9 @@ class DetectionLearner:
         packing: Mapping[str, Any] | None = None,
         preprocessed: bool = False,
     ) -> None:
-        check_names(augment)
+        check_names(augment, len(size))
+        if isinstance(model.flips, tuple) and not set(model.flips) <= set(range(len(size))):
+            raise ConfigError(f"model.flips is {list(model.flips)}; expected axes from 0 to {len(size) - 1}.")
         self.packing, self.preprocessed = packing, preprocessed
         self.model, self.augment = model, tuple(augment)
         self.classes, self.channels, self.size = tuple(classes), tuple(channels), tuple(size)

@@ -140,11 +140,12 @@ class Looker:
         return pieces_of(sides, self._pieces or self._window)
 
     def _seen(self, piece: npt.NDArray[np.uint8], look: View, size: tuple[int, ...]) -> Tensor:
-        """Return what the network sees of a piece in one view, `(1, channels, *size)`."""
+        """Return what the network sees of a piece in one view, `(1, channels, *size)`, axes as in the view."""
         mirrored, exchanged = look
         held = torch.from_numpy(np.array(piece)).to(self._device)[None]
         normal = self._normalise(held.flip([2 + axis for axis in mirrored]).float())
-        normal = normal.transpose(-1, -2) if exchanged else normal
+        if exchanged:
+            normal, size = normal.transpose(-1, -2), rounded_up((*size[:-2], size[-1], size[-2]), self._network.divisor)
         return F.pad(normal, _after(normal.shape[2:], size))
 
     def _padded(self, size: Sequence[int]) -> tuple[int, ...]:
