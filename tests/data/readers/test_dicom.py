@@ -118,6 +118,23 @@ def test_slopes_may_differ_from_slice_to_slice(tmp_path):
     assert np.allclose(volume.array[0], expected.transpose(2, 1, 0))
 
 
+def test_an_intercept_that_whole_numbers_cannot_hold(tmp_path):
+    values = series(tmp_path / "a")
+    for file in (tmp_path / "a").iterdir():
+        change(file, RescaleIntercept="1e12")
+    volume = read_volume(tmp_path / "a")
+    assert volume.array.dtype == np.float32
+    assert np.allclose(volume.array[0], values.transpose(2, 1, 0) + 1024 + 1e12)
+
+
+def test_slices_may_be_stored_in_different_widths(tmp_path):
+    values = series(tmp_path / "a")
+    file = in_order(tmp_path / "a")[2]
+    wide = (values[2] + 1024).astype(np.uint32) + 2**31
+    change(file, BitsAllocated=32, BitsStored=32, HighBit=31, PixelRepresentation=0, PixelData=wide.tobytes())
+    assert np.array_equal(read_volume(tmp_path / "a").array[0, :, :, 2], wide.T.astype(np.int64) - 1024)
+
+
 def test_a_missing_slice_is_named_by_its_neighbours(tmp_path):
     series(tmp_path / "a", slices=8)
     files = in_order(tmp_path / "a")

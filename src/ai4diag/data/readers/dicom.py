@@ -26,6 +26,8 @@ from ai4diag.data.readers.voxels import FLIP_XY, MOST_BYTES
 from ai4diag.data.volume import Volume
 from ai4diag.errors import DataError
 
+ENCODING = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
+"""How pixels are stored; every slice says all of it."""
 GEOMETRY = (
     "SeriesInstanceUID",
     "Rows",
@@ -38,16 +40,15 @@ GEOMETRY = (
     "NumberOfFrames",
     "SamplesPerPixel",
     "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
+    *ENCODING,
     "RescaleSlope",
     "RescaleIntercept",
 )
 """All elements that are read, beside the transfer syntax and the pixels."""
 TOLERANCE = 0.02
 """Share of the distance between slices by which one distance may differ; scanners round positions."""
+MOST_INTERCEPT = 2**30
+"""With a larger one, voxels become real numbers: as whole ones, the sum might not fit."""
 _OTHERS = (".txt", ".md", ".json", ".csv", ".xml", ".html", ".pdf", ".yaml", ".yml")
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _AGAIN = "Export the series again."
@@ -67,7 +68,7 @@ class Slice:
     thickness_mm: float
     slope: float
     intercept: float
-    encoding: tuple[str, ...]
+    bits: int
 
     @property
     def normal(self) -> npt.NDArray[np.float64]:
@@ -94,8 +95,9 @@ def read(path: Path) -> Volume:
     if rows * columns * len(ordered) * 4 > MOST_BYTES:
         raise DataError(f"{path.name} claims {len(ordered)} slices of {rows} x {columns}.", "Get the series again.")
     whole = all(one.slope == 1 and one.intercept == int(one.intercept) for one in ordered)
+    whole = whole and max(abs(one.intercept) for one in ordered) < MOST_INTERCEPT
     planes = [_pixels(one) for one in ordered]
-    wide = np.int32 if planes[0].dtype.itemsize <= 2 else np.int64
+    wide = np.int32 if max(plane.dtype.itemsize for plane in planes) <= 2 else np.int64
     if whole:
         voxels = np.stack([plane.astype(wide) + int(one.intercept) for plane, one in zip(planes, ordered, strict=True)])
         low, high = voxels.min(), voxels.max()
@@ -164,8 +166,7 @@ def _geometry(file: Path) -> Slice:
             thickness = float(found.get("SpacingBetweenSlices") or found.get("SliceThickness") or 0)
             slope, intercept = found.get("RescaleSlope"), found.get("RescaleIntercept")
             scale = 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
-            names = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation")
-            encoding = tuple(str(int(found[name].value)) for name in names)
+            bits, *_ = (int(found[name].value) for name in ENCODING)
             series = str(found.SeriesInstanceUID)
         except Exception:  # any kind of missing or damaged element
             raise DataError(
@@ -185,9 +186,7 @@ def _geometry(file: Path) -> Slice:
     right = len(position) == 3 and len(directions) == 6 and abs(directions[:3] @ directions[3:]) < 1e-3
     if not np.isfinite(numbers).all() or not right or (abs(lengths - 1) > 1e-3).any() or min(*spacing, *shape) <= 0:
         raise DataError(f"{file.name} has a place, directions or a spacing that cannot be.", _AGAIN)
-    return Slice(
-        file, series, shape, position, directions[:3], directions[3:], spacing, thickness, *scale, encoding=encoding
-    )
+    return Slice(file, series, shape, position, directions[:3], directions[3:], spacing, thickness, *scale, bits=bits)
 
 
 def _refuse_mixed(path: Path, slices: Sequence[Slice]) -> None:
@@ -274,13 +273,14 @@ def _pixels(one: Slice) -> npt.NDArray[Any]:
     """
     found = _read(one.path, pixels=True)
     syntax = found.file_meta.TransferSyntaxUID
-    if not isinstance(found.get("PixelData"), bytes):
+    with _silent():
+        content = found.get("PixelData")
+    if not isinstance(content, bytes):
         raise DataError(f"{one.path.name} has no pixels.", _AGAIN)
     if syntax.is_compressed:
         _refuse_without_decoder(one, syntax)
     else:
-        claimed = math.prod(one.shape) * (int(one.encoding[0]) // 8)
-        held = len(found.PixelData)
+        claimed, held = math.prod(one.shape) * (one.bits // 8), len(content)
         if not claimed <= held <= claimed + 1:  # an odd length is filled up
             raise DataError(
                 f"{one.path.name} is damaged: it holds {held} bytes of pixels; its header claims {claimed}.", _AGAIN
