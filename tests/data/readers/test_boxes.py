@@ -164,6 +164,7 @@ def coco(**changes):
         (coco(annotations=[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, "4"]}]), "bbox"),
         (coco(annotations=[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, float("nan")]}]), "NaN"),
         (coco(annotations=[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}]).replace("4]", "1e999]"), "bbox"),
+        (coco(annotations=[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 10**400]}]), "bbox"),
         (coco(annotations=[{"image_id": [1], "category_id": 1, "bbox": [1, 2, 3, 4]}]), "image_id"),
     ],
 )
@@ -181,6 +182,7 @@ def test_a_coco_file_that_cannot_be_is_refused(tmp_path, text, said):
         ("2 0.5 0.5 0.1 0.1", "from 0 to 1"),
         ("-1 0.5 0.5 0.1 0.1", "from 0 to 1"),
         ("99999999999999999999 0.5 0.5 0.1 0.1", "from 0 to 1"),
+        ("00000000099 0.5 0.5 0.1 0.1", "from 0 to 1"),
         ("0 nan 0.5 0.1 0.1", "share"),
         ("0 inf 0.5 0.1 0.1", "share"),
         ("0 120 80 30 30", "Divide pixels"),

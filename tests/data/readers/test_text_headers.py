@@ -209,6 +209,8 @@ def test_metaimage_packed_channels_and_byte_order(tmp_path):
         ({"data": "slice%03d.raw"}, "list of files"),
         ({"data": "LIST"}, "list of files"),
         ({"data": "missing.raw"}, "missing"),
+        ({"ElementNumberOfChannels": "9" * 5000}, "channels"),
+        ({"content": b"\0" * 9, "CompressedData": True, "HeaderSize": -1}, "unknown place"),
         ({"content": zlib.compress(b"\0" * 10_000_000), "CompressedData": True}, "more than the 240 bytes"),
         ({"content": zlib.compress(b"\0" * 240)[:-6], "CompressedData": True}, "break off|incomplete"),
     ],

@@ -44,12 +44,17 @@ def read(path: Path) -> Volume:
             raise DataError(f"{path.name} has no {key}.", "Get the file again.")
     sides = numbers(path, "DimSize", header["DimSize"], 3)
     kind, channels = header["ElementType"], header.get("ElementNumberOfChannels", "1")
-    if kind not in TYPES or not channels.isdigit() or int(channels) < 1 or (sides != sides.round()).any():
-        raise DataError(f"{path.name} has {channels} channels of {kind}, sides {header['DimSize']}.", "Convert it.")
+    number = channels.isdigit() and len(channels) < 10 and int(channels) > 0
+    if kind not in TYPES or not number or (sides != sides.round()).any():
+        raise DataError(
+            f"{path.name} has {channels[:20]} channels of {kind}, sides {header['DimSize']}.", "Convert it."
+        )
     if _yes(header, "BinaryData", True) is False or header.get("HeaderSize", "0") not in ("0", "-1"):
         raise DataError(f"{path.name} holds text or another header before its voxels.", "Write it again as .mha.")
     order = ">" if _yes(header, "BinaryDataByteOrderMSB", _yes(header, "ElementByteOrderMSB", False)) else "<"
     packed = "zlib" if _yes(header, "CompressedData", False) else "raw"
+    if packed == "zlib" and header.get("HeaderSize") == "-1":
+        raise DataError(f"{path.name} has packed voxels at an unknown place.", "Write it again as .mha.")
     data = header["ElementDataFile"]
     shape = (int(channels), *(int(side) for side in sides))
     local = data.upper() == "LOCAL"

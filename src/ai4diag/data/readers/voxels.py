@@ -21,18 +21,15 @@ FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])
 """From LPS+, in which DICOM, ITK and most NRRD files count, to RAS+."""
 
 
-def read_voxels(
-    path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], packed: str, length: int | None = None
-) -> npt.NDArray[Any]:
+def read_voxels(path: Path, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], packed: str) -> npt.NDArray[Any]:
     """Read the voxels of a file.
 
     Args:
         path: the file.
-        start: first byte of the voxels; negative: they are the last bytes of the file.
+        start: first byte of the voxels; negative: they are the last bytes of the file, and raw.
         shape: sides, the first axis fastest.
         dtype: of the file, with its byte order.
         packed: `raw`, `gzip`, `zlib` or `bzip2`.
-        length: bytes of the packed voxels; None: up to the end of the file.
 
     Returns:
         An array of this shape, in the byte order of the machine; float64 becomes float32.
@@ -45,16 +42,15 @@ def read_voxels(
         raise DataError(f"{path.name} claims voxels of sides {shape}, {claimed} bytes.", "Get the file again.")
     size = path.stat().st_size
     begin = size - claimed if start < 0 else start
-    held = size - begin if length is None else length
-    if packed == "raw" and (held != claimed or begin < 0 or begin + held > size):
+    held = max(size - max(begin, 0), 0)
+    if packed == "raw" and held != claimed:
         raise DataError(
-            f"{path.name} is damaged: it holds {max(min(held, size - begin), 0)} bytes of voxels; its header claims "
-            f"{claimed}.",
+            f"{path.name} is damaged: it holds {held} bytes of voxels; its header claims {claimed}.",
             "Get the file again.",
         )
     with path.open("rb") as file:
-        file.seek(begin)
-        content = file.read(held)
+        file.seek(max(begin, 0))
+        content = file.read()
     try:
         content = content if packed == "raw" else _unpack(content, packed, claimed)
     except (zlib.error, OSError, EOFError, ValueError) as error:

@@ -70,7 +70,7 @@ def read_yolo(path: Path, names: Sequence[str], size: tuple[int, int]) -> Annota
         if len(words) != 5:
             found = f"{len(words)} numbers"
             raise ReadError(where, found, "class x y width height", "Export boxes, without outlines and scores.")
-        if not words[0].isascii() or not words[0].isdigit() or int(words[0][:9]) >= len(names):
+        if not words[0].isascii() or not words[0].isdigit() or len(words[0]) > 9 or int(words[0]) >= len(names):
             expected = f"a whole number from 0 to {len(names) - 1}"
             raise ReadError(where, f"class '{words[0][:20]}'", expected, "Correct the line, or the names.")
         x, y, width, height = (_share(where, word) for word in words[1:])
