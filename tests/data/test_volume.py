@@ -97,6 +97,7 @@ def test_a_mask_keeps_codes_units_and_description_and_loses_what_may_name_a_pati
     image.set_qform(image.affine, 2)
     image.header.set_xyzt_units("mm", "sec")
     image.header["descrip"] = b"scanner 7"
+    image.header["db_name"], image.header["aux_file"] = b"Miller", b"Miller.img"
     image.header["cal_max"] = 500
     image.header.set_intent("t test", (3,))
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"patient Miller"))

@@ -62,7 +62,10 @@ def write(path: Path, array: npt.NDArray[Any], affine: npt.NDArray[np.float64], 
         codes = int(header["sform_code"]), int(header["qform_code"])
         header["cal_min"] = header["cal_max"] = 0  # a display window of other numbers
         header.set_intent("none")
-        header.extensions.clear()  # they may hold what was said about the patient
+        header.extensions.clear()  # they may hold what was said about the patient, as the names of files may
+        for key in ("db_name", "aux_file"):
+            if key in header:  # NIfTI-2 has no db_name
+                header[key] = b""
     else:
         header, codes = nib.Nifti1Header(), (SCANNER, SCANNER)
         header.set_xyzt_units("mm")
