@@ -13,8 +13,7 @@ from ai4diag.data.catalogue import SUMS, get
 from ai4diag.data.prepare_scans import EDGES, SIZES, pack, prepare_scans
 from ai4diag.data.prepared import Prepared
 from ai4diag.data.scan_boxes import boxes_in_mm, boxes_of_labels, boxes_of_spheres, moved_boxes
-from ai4diag.data.scan_cases import volumes_in
-from ai4diag.data.volume import Volume, read_volume, write_nifti
+from ai4diag.data.volume import Volume, read_volume, volumes_in, write_nifti
 from ai4diag.data.volume_store import affines_of
 from ai4diag.errors import DataError
 from tests.data.helpers import write_card
@@ -219,6 +218,33 @@ def test_packing_resamples_a_ramp_exactly_and_keeps_its_place() -> None:
         pack(Volume(np.zeros((1, 2, 2, 2)), np.eye(4)), Grey(percentiles=(1, 99)), None)
 
 
+def test_a_spacing_in_the_wrong_unit_is_refused_before_memory_is_asked_for() -> None:
+    volume = Volume(np.zeros((1, 40, 40, 40), np.int16), np.diag([700.0, 700.0, 1000.0, 1.0]), name="ct7")
+    with pytest.raises(DataError, match="ct7: voxels of 700 x 700 x 1000 mm would become"):
+        pack(volume, Grey(values=(-1000, 300)), (0.7, 0.7, 1.0))
+
+
+def test_label_maps_follow_the_axes_of_their_image_close_to_45_degrees(tmp_path: Path) -> None:
+    """Two headers of one grid, rounded differently: by itself, each would be turned to other axes."""
+
+    def turned(degrees: float) -> np.ndarray:
+        angle = np.deg2rad(degrees)
+        rotation = [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+        affine = np.eye(4)
+        affine[:3, :3] = rotation
+        return affine
+
+    names = scans(tmp_path / "raw", affine=turned(44.99))
+    (tmp_path / "raw" / "labels").mkdir()
+    array = np.zeros(SIDES, np.uint8)
+    array[2:5, 10:20, 3:8] = 1
+    for name in names:
+        write_nifti(tmp_path / "raw" / "labels" / f"{name}.nii.gz", array, Volume(array[None], turned(45.01)))
+    block = {"label_maps": {"folder": "labels", "numbers": {"organ": 1}, "each": "class"}}
+    found = prepared(tmp_path, block, ["organ"])
+    np.testing.assert_array_equal(found.boxes[EDGES].to_numpy(), np.tile([2, 10, 3, 5, 20, 8], (6, 1)))
+
+
 def test_moved_boxes_come_back() -> None:
     volume = Volume(np.zeros((1, *SIDES)), FLIPPED)
     boxes = np.array([[1.0, 2, 3, 4, 8, 5]])
@@ -269,7 +295,7 @@ def test_folders_divide_the_cases(tmp_path: Path) -> None:
 
 def test_volumes_are_files_and_folders_of_slices(tmp_path: Path) -> None:
     (tmp_path / "series-7").mkdir()
-    for name in ("series-7/1.dcm", "series-7/2.dcm", "a.nii.gz", "b.mhd", "b.raw", "notes.txt", ".hidden.nii"):
+    for name in ("series-7/1.DCM", "series-7/2.DCM", "a.nii.gz", "b.mhd", "b.raw", "notes.txt", ".hidden.nii"):
         (tmp_path / name).touch()
     assert {name: path.name for name, path in volumes_in([tmp_path], "(.+)").items()} == {
         "a": "a.nii.gz",
@@ -278,6 +304,10 @@ def test_volumes_are_files_and_folders_of_slices(tmp_path: Path) -> None:
     }
     with pytest.raises(DataError, match="does not match the pattern"):
         volumes_in([tmp_path], "series-([0-9]+)")
+    assert list(volumes_in([tmp_path], "series-([0-9]+)", others="left")) == ["7"]
+    with pytest.raises(DataError, match="does not exist") as caught:
+        volumes_in([tmp_path / "series-8"], "(.+)")
+    assert "series-7" in str(caught.value.cure)
     (tmp_path / "a.mha").touch()
     with pytest.raises(DataError, match="the same case 'a' twice"):
         volumes_in([tmp_path], "(.+)")

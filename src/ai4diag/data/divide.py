@@ -124,7 +124,7 @@ def _lines(path: Path) -> list[str]:
 
 def _inside(raw: Path, folders: tuple[str, ...], pattern: str) -> list[str]:
     """Return the cases whose volumes lie in some folders."""
-    from ai4diag.data.scan_cases import volumes_in
+    from ai4diag.data.volume import volumes_in
 
     return list(volumes_in([raw / folder for folder in folders], pattern))
 

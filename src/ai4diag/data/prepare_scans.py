@@ -34,6 +34,8 @@ from ai4diag.types import Finding
 Preprocess = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 EDGES = [f"{edge}_{axis}" for edge in ("min", "max") for axis in range(3)]
 SIZES = ["size_0", "size_1", "size_2"]
+MOST_VOXELS = 2**31
+"""Voxels of a packed volume; a CT of the whole body in voxels of 1 mm has a quarter. More means a wrong spacing."""
 
 
 def prepare_scans(
@@ -155,8 +157,29 @@ def pack(
     """Return a volume in canonical orientation as it is packed, uint8 `(channels, *sides)`, and that grid's affine.
 
     Raises:
-        DataError: black and white are the same value.
+        DataError: black and white are the same value, or the packed grid would have more than `MOST_VOXELS`.
     """
+    sides = np.array(volume.array.shape[1:])
+    wanted = sides
+    if spacing_mm is not None:
+        wanted = np.maximum(1, np.round(sides * volume.spacing_mm / np.array(spacing_mm)))
+        if np.prod(wanted) > max(MOST_VOXELS, np.prod(sides, dtype=np.float64)):
+            own, new = (" x ".join(f"{length:g}" for length in spacing) for spacing in (volume.spacing_mm, spacing_mm))
+            raise DataError(
+                f"{volume.name}: voxels of {own} mm would become {np.prod(wanted):.3g} of {new} mm.",
+                "Look at the spacing of the file, which may be in another unit, and at data.spacing_mm.",
+            )
+        wanted = wanted.astype(int)
+    array = _greyed(volume, grey)
+    for axis, side in enumerate(wanted.tolist(), start=1):
+        array = _resampled(array, axis, side)
+    step = np.diag([*(sides / wanted), 1.0])
+    step[:3, 3] = (sides / wanted - 1) / 2
+    return np.rint(array).astype(np.uint8), volume.affine @ step
+
+
+def _greyed(volume: Volume, grey: Grey) -> npt.NDArray[np.float32]:
+    """Return the voxels between black, 0, and white, 255."""
     array = volume.array.astype(np.float32)
     for channel, values in enumerate(array):
         if grey.values is not None:
@@ -169,15 +192,7 @@ def pack(
                 "Look at the file: it is empty or constant.",
             )
         array[channel] = np.clip((values - black) * (255 / (white - black)), 0, 255)
-    sides = np.array(array.shape[1:])
-    wanted = sides
-    if spacing_mm is not None:
-        wanted = np.maximum(1, np.round(sides * volume.spacing_mm / np.array(spacing_mm))).astype(int)
-    for axis, side in enumerate(wanted.tolist(), start=1):
-        array = _resampled(array, axis, side)
-    step = np.diag([*(sides / wanted), 1.0])
-    step[:3, 3] = (sides / wanted - 1) / 2
-    return np.rint(array).astype(np.uint8), volume.affine @ step
+    return array
 
 
 def preprocessed(array: npt.NDArray[np.uint8], preprocess: Preprocess, name: str) -> npt.NDArray[np.uint8]:

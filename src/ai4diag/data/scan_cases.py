@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,8 @@ import pandas as pd
 
 from ai4diag.config.card import Card
 from ai4diag.config.sources.scans import LabelMaps, Scans, Spheres, VoxelBoxes
-from ai4diag.data.readers import READERS
 from ai4diag.data.scan_boxes import boxes_of_labels, boxes_of_spheres, moved_boxes
-from ai4diag.data.volume import Volume, read_volume, same_grid, stem
+from ai4diag.data.volume import Volume, read_volume, same_grid, volumes_in
 from ai4diag.errors import DataError, did_you_mean
 from ai4diag.types import Finding
 
@@ -112,7 +110,7 @@ class BoxSource:
         labels = read_volume(path)
         if differs := same_grid(volume, labels):
             raise DataError(f"{path} is not on the grid of its image: {differs}.", "Resample it to the image's grid.")
-        array = labels.canonical().array[0]
+        array = replace(labels, affine=volume.affine).canonical().array[0]  # the same axes, also close to 45 degrees
         whole = array.astype(np.int64)
         strange = sorted(set(np.unique(array).tolist()) - {0, *maps.numbers.values(), *maps.unlabelled})
         if strange:
@@ -126,41 +124,6 @@ class BoxSource:
         ]
         classes = np.repeat(np.arange(len(found)), [len(boxes) for boxes in found])
         return ScanBoxes(np.concatenate(found), classes, np.zeros(len(classes), bool))
-
-
-def volumes_in(folders: list[Path], pattern: str) -> dict[str, Path]:
-    """Return the volumes in some folders by case, folder after folder, sorted in each: files, and DICOM series.
-
-    A folder that holds `.dcm` files is one series, named by the folder.
-
-    Args:
-        folders: which must exist.
-        pattern: regular expression that the name without its ending matches; its one group is the case.
-
-    Raises:
-        DataError: a folder is missing, there are no volumes, a name does not match, or a case is there twice.
-    """
-    endings = tuple(ending for ending in READERS if ending not in ("/", ".dcm"))  # .dcm is one slice of a folder
-    found: dict[str, Path] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"{folder} does not exist.", "Look at the folders that the card names.")
-        for path in sorted(folder.iterdir()):
-            is_file = path.is_file() and path.name.lower().endswith(endings)
-            is_series = path.is_dir() and any(path.glob("*.dcm"))
-            if path.name.startswith(".") or not (is_file or is_series):
-                continue
-            name = re.fullmatch(pattern, stem(path))
-            if name is None:
-                raise DataError(f"{path}: the name does not match the pattern {pattern!r}.", "Correct the card.")
-            if name.group(1) in found:
-                raise DataError(
-                    f"{path} and {found[name.group(1)]} are the same case '{name.group(1)}' twice.", "Keep one of them."
-                )
-            found[name.group(1)] = path
-    if not found:
-        raise DataError(f"{', '.join(map(str, folders))}: no volumes.", f"Expected files that end in {endings}.")
-    return found
 
 
 def _read_table(raw: Path, source: Spheres | VoxelBoxes, classes: tuple[str, ...]) -> pd.DataFrame:

@@ -10,10 +10,12 @@ no voxel is interpolated. `back` undoes it for an array of any content, such as 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -178,6 +180,52 @@ def stem(path: Path) -> str:
         (end for end in sorted(READERS, key=len, reverse=True) if end and path.name.lower().endswith(end)), ""
     )
     return path.name[: len(path.name) - len(ending)] if ending and not path.is_dir() else path.name
+
+
+def volumes_in(
+    folders: Sequence[Path], pattern: str, *, others: Literal["refused", "left"] = "refused"
+) -> dict[str, Path]:
+    """Return the volumes in some folders by case, folder after folder, sorted in each: files, and DICOM series.
+
+    A folder that holds `.dcm` files is one series, named by the folder; a `.dcm` file is one slice, and no volume.
+
+    Args:
+        folders: which must exist.
+        pattern: regular expression that the name without its ending matches; its one group is the case.
+        others: what happens to volumes whose name does not match.
+
+    Raises:
+        DataError: a folder is missing, there are no volumes, a name does not match, or a case is there twice.
+    """
+    endings = tuple(ending for ending in READERS if ending not in ("/", ".dcm"))
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            there = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+            cure = f"Look at the folders that the card names. {did_you_mean(folder.name, there)}"
+            raise DataError(f"{folder} does not exist.", cure.strip())
+        for path in sorted(folder.iterdir()):
+            is_file = path.is_file() and path.name.lower().endswith(endings)
+            if path.name.startswith(".") or not (is_file or _is_series(path)):
+                continue
+            name = re.fullmatch(pattern, stem(path))
+            if name is None and others == "refused":
+                raise DataError(f"{path}: the name does not match the pattern {pattern!r}.", "Correct the card.")
+            if name is None:
+                continue
+            if name.group(1) in found:
+                raise DataError(
+                    f"{path} and {found[name.group(1)]} are the same case '{name.group(1)}' twice.", "Keep one of them."
+                )
+            found[name.group(1)] = path
+    if not found and others == "refused":
+        raise DataError(f"{', '.join(map(str, folders))}: no volumes.", f"Expected files that end in {endings}.")
+    return found
+
+
+def _is_series(path: Path) -> bool:
+    """Whether a path is a folder that holds files called `.dcm`, in whatever letters."""
+    return path.is_dir() and any(file.suffix.lower() == ".dcm" for file in path.iterdir())
 
 
 def _ending(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import numpy.typing as npt
 
 from ai4diag.config.sources.volumes import Volumes
 from ai4diag.data.grid import filled
-from ai4diag.data.readers import READERS
-from ai4diag.data.volume import Volume, read_volume, same_grid, stem
-from ai4diag.errors import DataError, did_you_mean
+from ai4diag.data.volume import Volume, read_volume, same_grid, volumes_in
+from ai4diag.errors import DataError
 from ai4diag.types import Finding
 
 Box = tuple[slice, ...]
@@ -57,8 +55,8 @@ def pair_volumes(raw: Path, volumes: Volumes) -> tuple[list[VolumeCase], list[Fi
     Raises:
         DataError: a folder is missing, a case is there twice, or nothing can be paired.
     """
-    images = _by_name(raw / volumes.folder, volumes.image_pattern, "volumes.folder")
-    labels = _by_name(raw / volumes.labels, volumes.label_pattern, "volumes.labels")
+    images = volumes_in([raw / volumes.folder], volumes.image_pattern, others="left")
+    labels = volumes_in([raw / volumes.labels], volumes.label_pattern, others="left")
     findings = []
     for name in sorted(images.keys() ^ labels.keys()):
         has, lacks = ("image", "label map") if name in images else ("label map", "image")
@@ -152,24 +150,3 @@ def look_at_all(
         cure = "Right for MR; then leave model.intensities at `volume`, which scales each case by itself."
         findings.append(Finding("info", "intensity-scales", volumes.folder, found, "one scale", cure))
     return used, looks, findings
-
-
-def _by_name(folder: Path, pattern: str, setting: str) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder} does not exist.", f"Look at {setting} of the card. {_nearest(folder)}".strip())
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        known = any(path.name.lower().endswith(ending) for ending in READERS if ending != "/")
-        match = re.fullmatch(pattern, stem(path)) if known and not path.name.startswith(".") else None
-        if match is None:
-            continue
-        name = match.group(1)
-        if name in found:
-            raise DataError(f"{path} and {found[name].name} are the same case twice.", "Keep one of them.")
-        found[name] = path
-    return found
-
-
-def _nearest(folder: Path) -> str:
-    there = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
-    return did_you_mean(folder.name, there)
