@@ -93,6 +93,9 @@ def test_what_cannot_be_read_is_named_and_nothing_is_written(trained, tmp_path):
         predict(model_of(pipeline), [other], tmp_path / "out", quiet)
     with pytest.raises(UsageError, match="Two inputs are called"):
         predict(model_of(pipeline), [raw, other], tmp_path / "out", quiet)
+    with pytest.raises(UsageError, match="would replace it"):
+        predict(model_of(pipeline), [other], tmp_path, quiet)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [raw.name]
     assert not (tmp_path / "out").exists()
 
 

@@ -45,6 +45,13 @@ def test_edges_are_the_mean_weighted_by_score():
     assert joined["boxes"].tolist() == pytest.approx([0, 0, 10.5, 10])
 
 
+def test_what_is_one_object_is_the_models_own_setting():
+    """Boxes that overlap by a third."""
+    one, two = (pd.DataFrame([boxes(([low, 0, low + 10, 10], 0, 0.8))]) for low in (0, 5))
+    assert len(join([one, two], classes=1)["scores"][0]) == 2
+    assert join([one, two], classes=1, same_object=0.3)["scores"][0].tolist() == pytest.approx([0.8])
+
+
 def test_volumes_and_images_without_boxes():
     empty = boxes()
     one, two = pd.DataFrame([empty, boxes(([0, 0, 0, 4, 4, 4], 0, 0.5))]), pd.DataFrame([empty, empty])

@@ -55,16 +55,19 @@ def folders(pipeline: Pipeline) -> list[Path]:
     return [path.parent for path in found if "-contrast_" not in path.parent.name]
 
 
-def joined(tables: Mapping[int, pd.DataFrame], answers: list[str], classes: int) -> pd.DataFrame:
+def joined(
+    tables: Mapping[int, pd.DataFrame], answers: list[str], classes: int, same_object: float | None = None
+) -> pd.DataFrame:
     """Return predictions of several seeds about the same cases as one table.
 
     Args:
         tables: seed to its table; the same cases in the same order, the recipe's own seed last.
         answers: the columns that the models filled.
         classes: number of classes.
+        same_object: see `ai4diag.tasks.ensemble.join`.
     """
     *_, own = tables.values()
-    together = join([table[answers].reset_index(drop=True) for table in tables.values()], classes)
+    together = join([table[answers].reset_index(drop=True) for table in tables.values()], classes, same_object)
     return own.reset_index(drop=True).assign(**{name: together[name] for name in answers})
 
 

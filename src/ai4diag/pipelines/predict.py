@@ -120,11 +120,12 @@ def predict(model: Model, inputs: Sequence[Path], out: Path, notify: Notify) -> 
         `predictions.json`, which says which model answered about which files.
 
     Raises:
-        UsageError: a file is named twice, or two have the same name.
+        UsageError: a file is named twice, two have the same name, or one lies in `out`.
         DataError: a file does not exist, cannot be read, or is not what the model learned from.
     """
-    _refuse_missing(inputs)
+    _refuse(inputs, out)
     knows = task(model.task)
+    same_object = getattr(getattr(model.learners[0], "model", None), "same_object", None)
     scratch = Path(tempfile.mkdtemp(prefix="ai4diag-predict-"))
     try:
         prepared = knows.gather(inputs, model.learners[0], scratch)
@@ -132,7 +133,7 @@ def predict(model: Model, inputs: Sequence[Path], out: Path, notify: Notify) -> 
         tables = []
         for rows in np.array_split(np.arange(count), min(max(1, math.ceil(count / AT_ONCE)), LOOKS)):
             answers = [learner.predict(prepared, rows) for learner in model.learners]
-            tables.append(join(answers, len(prepared.classes)))
+            tables.append(join(answers, len(prepared.classes), same_object))
             notify("file", {"done": int(rows[-1]) + 1, "total": count})
         out.mkdir(parents=True, exist_ok=True)
         written = knows.deliver(pd.concat(tables, ignore_index=True), prepared, out)
@@ -154,10 +155,15 @@ def predict(model: Model, inputs: Sequence[Path], out: Path, notify: Notify) -> 
     return [*written, record]
 
 
-def _refuse_missing(inputs: Sequence[Path]) -> None:
+def _refuse(inputs: Sequence[Path], out: Path) -> None:
+    """Refuse what cannot be answered, or whose answer could take the place of an input."""
     for path in inputs:
         if not path.exists():
-            raise DataError(f"{path} does not exist.")
+            raise DataError(f"{path} does not exist.", "Correct the path.")
+        if out.resolve() in (path.resolve(), path.resolve().parent):
+            raise UsageError(
+                f"{path} lies in {out}; an answer of the same name would replace it.", "Give another folder: --out DIR."
+            )
     names = [path.name for path in inputs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -152,7 +152,8 @@ def _write_trained(
     table = next(reversed(of_seed.values()))
     if len(of_seed) > 1:
         answers = [str(name) for name in table if name not in known]
-        table = members.joined(of_seed, answers, len(prepared.classes))
+        same_object = getattr(pipeline.recipe.model, "same_object", None)
+        table = members.joined(of_seed, answers, len(prepared.classes), same_object)
         each = pd.concat([own.assign(seed=seed) for seed, own in of_seed.items()], ignore_index=True)
         with atomic_path(pipeline.out / members.SEEDS) as path:
             each.to_parquet(path, index=False)

@@ -6,7 +6,8 @@ Scores, risks and survival curves are averaged; boxes that overlap are fused as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,13 @@ from ai4diag.errors import DataError
 from ai4diag.masks import vote
 
 
-def join(tables: Sequence[pd.DataFrame], classes: int) -> pd.DataFrame:
+def join(tables: Sequence[pd.DataFrame], classes: int, same_object: float | None = None) -> pd.DataFrame:
     """Return one table of predictions from those of several models about the same cases.
 
     Args:
         tables: what `Learner.predict` of each model returned, at least one.
         classes: number of classes.
+        same_object: overlap above which two boxes are taken for one object, where the model has such a setting.
 
     Raises:
         DataError: the models answered with different columns or about different numbers of cases.
@@ -36,7 +38,8 @@ def join(tables: Sequence[pd.DataFrame], classes: int) -> pd.DataFrame:
     if len(tables) == 1:
         return first
     if "boxes" in first:
-        return pd.DataFrame([_fused([table.iloc[row] for table in tables], classes) for row in range(len(first))])
+        lines = zip(*(table.to_dict("records") for table in tables), strict=True)
+        return pd.DataFrame([_fused(line, classes, same_object) for line in lines], columns=list(first))
     if "runs" in first:
         each = [vote(list(cells)) for cells in zip(*(table["runs"] for table in tables), strict=True)]
         return pd.DataFrame({"runs": pd.Series(each, dtype=object)})
@@ -51,8 +54,8 @@ def _mean(columns: Sequence[pd.Series]) -> pd.Series:
     return pd.Series(each, dtype=object)
 
 
-def _fused(lines: Sequence[pd.Series], classes: int) -> dict[str, np.ndarray]:
-    from ai4diag.tasks.detection.answers import answer
+def _fused(lines: Sequence[Mapping[str, Any]], classes: int, same_object: float | None) -> dict[str, np.ndarray]:
+    from ai4diag.tasks.detection.answers import SAME_OBJECT, answer
 
     sides = next((len(line["boxes"]) // len(line["scores"]) for line in lines if len(line["scores"])), 4)
     views = []
@@ -61,5 +64,5 @@ def _fused(lines: Sequence[pd.Series], classes: int) -> dict[str, np.ndarray]:
         of_class = np.zeros((len(scores), classes), np.float32)
         of_class[np.arange(len(scores)), labels] = scores
         views.append((of_class, np.asarray(line["boxes"], np.float32).reshape(-1, sides)))
-    found = answer(views, (float("inf"),) * (sides // 2))
+    found = answer(views, (float("inf"),) * (sides // 2), same_object or SAME_OBJECT)
     return {"boxes": found.boxes.ravel(), "labels": found.labels, "scores": found.scores}
