@@ -5,13 +5,17 @@ import shutil
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 
 from ai4diag.cli import main
 from ai4diag.errors import UsageError
+from ai4diag.evaluation.predictions import read_predictions
 from ai4diag.files import read_json
-from ai4diag.pipelines import stages
+from ai4diag.masks import decode
+from ai4diag.pipelines import members, stages
 from ai4diag.pipelines.plan import plan_of
+from ai4diag.pipelines.predict import model_of, one_view, predict
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.tracking import NoTracker
 from tests.data.volume_helpers import toy_volumes
@@ -83,3 +87,29 @@ def test_from_raw_files_to_a_bundle_that_answers_new_files(pipeline, tmp_path, m
     both = ((np.asarray(found.dataobj) == 5) & (truth == 5)).sum()
     assert 2 * both / ((np.asarray(found.dataobj) == 5).sum() + (truth == 5).sum()) > 0.7
     assert {file.name for file in tmp_path.iterdir()} == {"predictions.csv", "v02.nii.gz", "predictions.json"}
+
+
+def test_seeds_vote_and_without_augmentation_each_case_is_looked_at_once(workspace, tmp_path):
+    several = workspace.pipeline("toy", seeds=2, overrides=["train.epochs=2"])
+    stages.prepare(several, mirror=str(workspace.root / "mirror"), notify=lambda name, fields: None)
+    stages.train(several, notify=lambda name, fields: None, tracker=NoTracker())
+    evaluation = stages.evaluate(several, tracker=NoTracker())
+    assert any("seed 7:" in note and "seed 8:" in note for note in evaluation.notes)
+    table, _ = read_predictions(several.out / "predictions.parquet")
+    each = pd.read_parquet(several.out / members.SEEDS)
+    one, two = (each[each["seed"] == seed].reset_index(drop=True) for seed in (7, 8))
+    differ = 0
+    for line, left, right in zip(table.itertuples(), one["runs"], two["runs"], strict=True):
+        joined, first, second = (decode(runs, line.shape) for runs in (line.runs, left, right))
+        differ += int((first != second).sum())
+        assert np.array_equal(joined, np.minimum(first, second))  # of two that disagree the background wins
+    assert differ
+
+    model, passes = model_of(several), []
+    path = workspace.data / "toy" / "images" / "v02.nii.gz"
+    for learner in model.learners:
+        learner.network.register_forward_hook(lambda *_: passes.append(1))
+    predict(model, [path], tmp_path / "twice", lambda name, fields: None)
+    twice = len(passes)
+    predict(one_view(model), [path], tmp_path / "once", lambda name, fields: None)
+    assert twice == 2 * (len(passes) - twice) > 0
