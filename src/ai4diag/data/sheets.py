@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import datetime
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from ai4diag.data.problems import ReadError
-from ai4diag.data.tables import LARGEST_FILE_BYTES, MOST_COLUMNS
+from ai4diag.data.tables import LARGEST_FILE_BYTES
 
 Rows = list[tuple[int, list[str]]]
+BROKEN = (
+    *(OSError, ValueError, KeyError, IndexError, TypeError, AttributeError),
+    *(zipfile.BadZipFile, zlib.error, ParseError, RuntimeError),
+)
+"""What openpyxl and the standard library raise of a damaged file; `RuntimeError` of one with a password."""
 
 
 def excel(path: Path) -> Rows:
@@ -34,16 +41,27 @@ def excel(path: Path) -> Rows:
             raise ReadError(path.name, f"{size} bytes unpacked", f"at most {LARGEST_FILE_BYTES}", "Divide the file.")
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         try:
-            sheet = book.worksheets[0]
-            lines = sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS + 1)
-            found = [(number, [_text(cell) for cell in line]) for number, line in enumerate(lines, start=1)]
+            filled = _filled(book.worksheets[0])
         finally:
             book.close()
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, InvalidFileException) as error:
+    except (InvalidFileException, *BROKEN) as error:
         raise ReadError(path.name, f"no readable Excel file ({error})", "an .xlsx file", "Save it again.") from None
-    filled = [(number, line) for number, line in found if any(line)]
     width = max((max(i for i, cell in enumerate(line) if cell) + 1 for _, line in filled), default=0)
     return [(number, (line + [""] * width)[:width]) for number, line in filled]
+
+
+def _filled(sheet: Any) -> Rows:
+    """Return the lines of a sheet that hold anything.
+
+    The size that a sheet gives for itself is not trusted: by it every line would be padded to that many cells.
+    """
+    sheet.reset_dimensions()
+    found = []
+    for number, line in enumerate(sheet.iter_rows(values_only=True), start=1):
+        cells = [_text(cell) for cell in line]
+        if any(cells):
+            found.append((number, cells))
+    return found
 
 
 def parquet(path: Path) -> Rows:

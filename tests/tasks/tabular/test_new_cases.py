@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from ai4diag.config.tabular import TabularRecipe
 from ai4diag.data.gather_table import gather_table
 from ai4diag.data.prepare_table import prepare_table
 from ai4diag.data.prepared import Prepared
+from ai4diag.data.problems import ReadError
+from ai4diag.data.sheets import excel
 from ai4diag.errors import DataError
 from ai4diag.tasks import task
 from ai4diag.training.loop import fit
@@ -127,6 +130,31 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"PK no such thing")
         with pytest.raises(DataError, match="no readable"):
             answers(learner, tmp_path, tmp_path / name)
+
+
+@pytest.mark.parametrize("member", ["xl/worksheets/sheet1.xml", "xl/workbook.xml", "[Content_Types].xml"])
+def test_a_torn_sheet_is_refused(tmp_path: Path, member: str) -> None:
+    whole, torn = tmp_path / "whole.xlsx", tmp_path / "torn.xlsx"
+    rows().to_excel(whole, index=False)
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(torn, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(name, content[: len(content) // 2] if name == member else content)
+    with pytest.raises(ReadError, match="no readable Excel file"):
+        excel(torn)
+
+
+def test_the_size_that_a_sheet_gives_for_itself_is_not_trusted(tmp_path: Path) -> None:
+    plain, boastful = tmp_path / "plain.xlsx", tmp_path / "boastful.xlsx"
+    rows().to_excel(plain, index=False)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(boastful, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            changed = re.sub(rb'<dimension ref="[A-Z0-9:]+"', b'<dimension ref="A1:XFD1048576"', content)
+            assert (changed != content) == (name == "xl/worksheets/sheet1.xml")
+            target.writestr(name, changed)
+    assert excel(boastful) == excel(plain)
+    assert len(excel(plain)) == 7
 
 
 def test_a_model_without_a_description_takes_names_of_levels(tmp_path: Path) -> None:
