@@ -71,3 +71,32 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         archive.writestr("images.npy", header + b"abc")
     with pytest.raises(DataError, match="ends early"):
         npz.read(path, "images")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (3,), ",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (3,), b'x': 1}",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (3 3,)}",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (3,), }",
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999999,), }",
+    ],
+)
+def test_a_damaged_header_is_a_clear_error_and_nothing_else(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00v\x00" + text.ljust(117) + b"\nabc")
+    with pytest.raises(DataError, match=r"a\.npz"):
+        npz.read(path, "images")
+
+
+def test_an_archive_with_a_password_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, images=np.arange(40, dtype=np.uint8))
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # the flag in front of the member, and that in the list of members
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"a\.npz is no readable"):
+        npz.headers(path)

@@ -56,6 +56,8 @@ def gather_images(
         else:
             what = "a picture (PNG, JPEG, TIFF, BMP) or arrays (.npz)" if len(size) == 2 else "arrays (.npz)"
             raise DataError(f"{path.name}: the model reads {what}.", "Convert the file.")
+    if not images:
+        raise DataError(f"{', '.join(path.name for path in inputs)}: no images.", "Name a file that holds some.")
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"Two inputs are called '{twice}'.", "Rename one.")

@@ -5,6 +5,8 @@ Nothing is unpickled: an array of objects is refused.
 
 from __future__ import annotations
 
+import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +22,11 @@ from ai4diag.errors import DataError
 
 BLOCK_BYTES = 1 << 24
 """Bytes that are read at once, at least one row of the first axis."""
+BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError),
+    *(ValueError, TypeError, SyntaxError, tokenize.TokenError),
+)
+"""What the standard library raises of a damaged archive (`RuntimeError` of one with a password), numpy of a header."""
 
 
 @dataclass(frozen=True)
@@ -94,5 +101,5 @@ def _refusals(path: Path) -> Iterator[None]:
     """Turn what the standard library says of a bad file into an error that names it."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+    except BROKEN as error:
         raise DataError(f"{path} is no readable .npz file: {error}.", "Fetch or save the file again.") from None

@@ -180,10 +180,12 @@ def test_new_files_that_do_not_fit_are_named(tmp_path):
     (tmp_path / "packed").mkdir()
     (tmp_path / "notes.txt").write_text("x")
     np.savez(tmp_path / "small.npz", scans=np.zeros((2, 5, 5), np.uint8))
+    np.savez(tmp_path / "none.npz", scans=np.zeros((0, 10, 12), np.uint8))
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
     for name, message in (
         ("notes.txt", r"notes\.txt: the model reads a picture"),
         ("small.npz", r"small\.npz holds scans uint8 \(2, 5, 5\); the model reads uint8 \(cases, 10, 12\)"),
+        ("none.npz", r"none\.npz: no images"),
         ("broken.png", r"broken\.png"),
     ):
         with pytest.raises(DataError, match=message):
