@@ -110,6 +110,8 @@ def test_an_absent_class_is_left_out_of_means_and_named() -> None:
     assert np.isnan(each[1])
     assert found["auroc_macro", "all"][0] == pytest.approx(np.nanmean(each))
     assert scores.remark("auroc_macro", 0.7) == "mean without stone, of which there is no case"
+    assert scores.remark("sensitivity", float("nan")) == "no case of stone"
+    assert scores.remark("ppv", float("nan")) == "the class is never answered"
 
 
 def test_scores_that_are_no_probabilities_are_ranked_but_have_no_brier_score() -> None:

@@ -86,6 +86,7 @@ def test_a_finding_that_validation_lacks_has_no_threshold_and_says_so() -> None:
     assert not np.isnan(table["auroc", "class=nodule"].value)
     assert np.isnan(table["exact_match", "all"].value)
     assert table["exact_match", "all"].note == "no operating point could be fixed on validation predictions"
+    assert "mean without nodule, for which no operating point" in table["accuracy", "all"].note
 
 
 def test_a_finding_that_all_or_no_cases_show_is_left_out_of_means() -> None:
@@ -106,6 +107,16 @@ def test_wrong_predictions_are_refused(column: str, value: float) -> None:
     table.loc[1, column] = value
     with pytest.raises(DataError, match=f"column '{column}', line 2"):
         multilabel_scores.check(table, CLASSES, "the table")
+
+
+def test_a_finding_that_nearly_all_cases_show_is_defined_in_every_resample() -> None:
+    table = cases()
+    table["truth_oedema"] = (np.arange(len(table)) > 1).astype(int)  # two cases without
+    plan = Evaluate(primary="auroc_macro", operating_point=OperatingPoint(threshold=0.5))
+    found = evaluate(table, task="classification", target="multilabel", classes=CLASSES, plan=plan)
+    note = next(e.note for e in found.estimates if (e.name, e.subgroup) == ("auroc", "class=oedema"))
+    assert "undefined in" not in note
+    assert "stratified" in found.notes[0]
 
 
 def test_worst_cases_have_the_most_wrong_answers() -> None:

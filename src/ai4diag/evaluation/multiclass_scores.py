@@ -30,6 +30,12 @@ ORDER_NAMES = ("kappa_quadratic", "mae")
 CLASS_NAMES = ("auroc", "sensitivity", "specificity", "ppv", "f1")
 TINY = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 before a logarithm is taken."""
+UNDEFINED = {
+    "ppv": "the class is never answered",
+    "specificity": "no case of any other class",
+    "kappa_quadratic": "truth and answers are one class alone",
+}
+"""Why these are undefined, whichever classes have no cases."""
 FEW_OF_A_CLASS = 10
 WORST = 20
 SUM_TOLERANCE = 1e-3
@@ -102,7 +108,7 @@ class MulticlassScores:
         counts = self.presence.sum(axis=0)
         absent = [label for label, n in zip(self._classes, counts, strict=True) if not n]
         if np.isnan(value):
-            return f"no case of {', '.join(absent)}" if absent else "one class alone, or one that is never answered"
+            return UNDEFINED.get(name) or (f"no case of {', '.join(absent)}" if absent else "one class alone")
         if name == "accuracy" and value <= counts.max() / max(counts.sum(), 1):
             share = counts.max() / counts.sum()
             return f"not above {share:.3f}, which always answering the commonest class scores"

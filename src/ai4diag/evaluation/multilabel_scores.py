@@ -35,6 +35,8 @@ ALL_NAMES = ("auroc_macro", "auprc_macro", "accuracy", "exact_match", "balanced_
 ERROR_NAMES = ("brier", "log_loss")
 CLASS_NAMES = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "f1")
 COUNTED = ("accuracy", "exact_match", "balanced_accuracy", "f1_macro", *CLASS_NAMES[2:])
+NEVER = {"ppv": "the class is never called", "npv": "the class is called of every case"}
+"""Why these are undefined, whatever cases show."""
 WORST = 20
 
 
@@ -69,7 +71,8 @@ class MultilabelScores:
 
     def __init__(self, rows: pd.DataFrame, classes: Sequence[str], thresholds: ThresholdPerClass) -> None:
         self._rows, self._classes = rows, tuple(classes)
-        self.presence = rows[truth_columns(classes)].to_numpy(np.int64) == 1
+        self._truth = rows[truth_columns(classes)].to_numpy(np.int64) == 1
+        self.presence = np.hstack([self._truth, ~self._truth])  # areas need cases without a finding as well
         self._score = rows[score_columns(classes)].to_numpy(np.float64)
         self._at = thresholds.table(rows)
         self._probable = bool(((self._score >= 0) & (self._score <= 1)).all())
@@ -83,7 +86,7 @@ class MultilabelScores:
         names = {name for name, _ in entries}
         count = len(self._classes)
         ranked = names & {"auroc_macro", "auroc", "auprc_macro", "auprc"}
-        areas = ManyAreas(self.presence, self._score) if ranked else None
+        areas = ManyAreas(self._truth, self._score) if ranked else None
         columns = np.hstack([self._counts().reshape(len(self._rows), -1), self._errors()])
 
         def values(weights: Floats) -> Floats:
@@ -110,30 +113,31 @@ class MultilabelScores:
     def _counts(self) -> Floats:
         """Return the indicators of true and false positives, false and true negatives, `(cases, classes, 4)`."""
         called = self._score >= self._at
-        counts = [count_columns(self.presence[:, k], called[:, k]) for k in range(len(self._classes))]
+        counts = [count_columns(self._truth[:, k], called[:, k]) for k in range(len(self._classes))]
         found = np.stack(counts, axis=1)
         found[:, np.isnan(self._at).any(axis=0)] = np.nan  # without a threshold there is no answer to count
         return found
 
     def _errors(self) -> Floats:
         """Return whether all answers are right, mean squared error and mean log loss over classes, `(cases, 3)`."""
-        right = ((self._score >= self._at) == self.presence).all(axis=1).astype(np.float64)
+        right = ((self._score >= self._at) == self._truth).all(axis=1).astype(np.float64)
         if np.isnan(self._at).any():
             right[:] = np.nan
-        squared = ((self._score - self.presence) ** 2).mean(axis=1)
-        likely = np.where(self.presence, self._score, 1 - self._score)
+        squared = ((self._score - self._truth) ** 2).mean(axis=1)
+        likely = np.where(self._truth, self._score, 1 - self._score)
         return np.column_stack([right, squared, -np.log(np.clip(likely, TINY, 1)).mean(axis=1)])
 
     def remark(self, name: str, value: float) -> str:
         """Return why a value is undefined, or why it would mislead; empty where neither."""
-        counts = self.presence.sum(axis=0)
+        counts = self._truth.sum(axis=0)
         absent = [label for label, n in zip(self._classes, counts, strict=True) if n in (0, len(self._rows))]
         if np.isnan(value):
             if name in COUNTED and np.isnan(self._at).any():
                 return "no operating point could be fixed on validation predictions"
-            return (
-                f"no two kinds of case of {', '.join(absent)}" if absent else "nothing is there, or nothing is called"
-            )
+            return NEVER.get(name) or (f"all or no cases show {', '.join(absent)}" if absent else "nothing is there")
+        if name in ("accuracy", "balanced_accuracy", "f1_macro") and np.isnan(self._at).any():
+            without = [label for label, at in zip(self._classes, self._at.T, strict=True) if np.isnan(at).any()]
+            return f"mean without {', '.join(without)}, for which no operating point could be fixed"
         if name.endswith("_macro") and absent:
             return f"mean without {', '.join(absent)}, which all or no cases show"
         few = [label for label, n in zip(self._classes, counts, strict=True) if 0 < n < FEW_OF_A_CLASS]
@@ -148,7 +152,7 @@ class MultilabelScores:
         roc, counts = {}, {}
         sums = self._counts().sum(axis=0)
         for k, name in enumerate(self._classes):
-            false_rate, true_rate, _ = Ranking(self.presence[:, k], self._score[:, k]).roc_curve()
+            false_rate, true_rate, _ = Ranking(self._truth[:, k], self._score[:, k]).roc_curve()
             roc[name] = {"fpr": false_rate.tolist(), "tpr": true_rate.tolist()}
             if not np.isnan(sums[k]).any():
                 counts[name] = dict(zip(("tp", "fp", "fn", "tn"), sums[k].astype(int).tolist(), strict=True))
@@ -156,8 +160,8 @@ class MultilabelScores:
 
     def _worst(self) -> list[dict[str, Any]]:
         called = self._score >= self._at
-        error = np.abs(self._score - self.presence).max(axis=1)
-        order = np.lexsort((-error, -(called != self.presence).sum(axis=1)))[:WORST]
+        error = np.abs(self._score - self._truth).max(axis=1)
+        order = np.lexsort((-error, -(called != self._truth).sum(axis=1)))[:WORST]
         dropped = {"part", *truth_columns(self._classes), *score_columns(self._classes)}
         kept = [name for name in self._rows.columns if name not in dropped]
         lines = self._rows.iloc[order][kept].to_dict("records")
@@ -165,7 +169,7 @@ class MultilabelScores:
         return [
             {
                 **{str(name): value for name, value in line.items()},
-                "truth": ", ".join(names[self.presence[row]]) or "none",
+                "truth": ", ".join(names[self._truth[row]]) or "none",
                 "called": ", ".join(names[called[row]]) or "none",
                 "score": float(error[row]),
             }
