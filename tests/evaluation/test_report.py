@@ -179,6 +179,12 @@ def both(request):
     return request.param()
 
 
+def test_patients_are_not_counted_where_nobody_can_tell_them_apart():
+    assert "40 cases of 20 patients" in tabular()[1]
+    finding = Finding("info", "no-patient-ids", "table.csv", "no patient identifiers", "one per case", "Ask for them.")
+    assert "40 cases of unknown patients" in tabular(findings=(finding,))[1]
+
+
 def test_page_is_well_formed_and_its_ids_are_unique(both):
     page = Page(both[1])
     assert not page.problems

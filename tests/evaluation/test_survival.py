@@ -338,6 +338,18 @@ def test_the_report_shows_curves_groups_and_the_least_expected() -> None:
     assert len(section.tables[0].rows) == showing.ERRORS
 
 
+def test_the_report_says_when_a_model_is_worse_than_none() -> None:
+    days = [365.0, 1096.0, 1826.0]
+    worse = showing._brier({"days": days, "model": [0.1, 0.2, 0.3], "nobody": [0.05, 0.1, 0.15]})[0]
+    assert "the model's error is 100 % higher" in worse.reading
+    assert (
+        "the model's error is 50 % lower"
+        in showing._brier({"days": days, "model": [0.05, 0.1, 0.15], "nobody": [0.1, 0.2, 0.3]})[0].reading
+    )
+    assert "error is" not in showing._brier({"days": days, "model": [0.0] * 3, "nobody": [0.0] * 3})[0].reading
+    assert ">5<" in worse.svg  # 1,826 days are a few hours less than the last of five years
+
+
 def test_the_report_of_foreign_predictions_has_the_groups_alone() -> None:
     table = predictions().drop(columns=["survival", "survival_days", "horizons_days"])
     found = evaluate(table, task="tabular", target="time_to_event", classes=["alive", "died"], plan=PLAN)

@@ -62,8 +62,10 @@ def facts(headline: Estimate, context: ReportContext) -> list[tuple[str, str]]:
     """Return on whom the model was tested, as terms and facts."""
     lines = [line for line in context.parts if line.part in ("test", "every fold")]
     sites = sorted({line.site for line in lines})
+    unknown = any(finding.code == "no-patient-ids" for finding in context.findings)
+    whose = "of unknown patients" if unknown else f"of {words.counted(headline.n_patients, 'patient')}"
     found = [
-        ("Tested on", f"{words.counted(headline.n, 'case')} of {words.counted(headline.n_patients, 'patient')}"),
+        ("Tested on", f"{words.counted(headline.n, 'case')} {whose}"),
         ("From", words.counted(len(sites), "site") + (f": {', '.join(sites)}" if 0 < len(sites) <= 5 else "")),
     ]
     if lines:

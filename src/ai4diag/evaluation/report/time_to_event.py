@@ -101,8 +101,7 @@ def _kaplan_meier(known: Mapping[str, Any], event: str) -> Chart:
                 days, group["low"], group["high"], step="post", color=line["color"], alpha=0.13, linewidth=0
             )
             axes.step(days, group["survival"], linestyle=DASHES[position % len(DASHES)], label=_name(group), **line)
-        last = ticks[-1] / DAYS_PER_YEAR
-        axes.set(xlim=(0, last), ylim=(0, 1.02), ylabel=f"share that has not {event}")
+        axes.set(xlim=(0, _whole(ticks[-1] / DAYS_PER_YEAR)), ylim=(0, 1.02), ylabel=f"share that has not {event}")
         _legend(axes)
         _numbers_at_risk(below, groups, np.asarray(ticks) / DAYS_PER_YEAR)
         test = known["log_rank"]
@@ -178,16 +177,28 @@ def _brier(known: Mapping[str, Sequence[float]]) -> list[Chart]:
         years = days / DAYS_PER_YEAR
         axes.plot(years, nobody, label="no model", color=GREY, linestyle=DASHES[1])
         axes.plot(years, model, label="model", color=ACCENT)
-        axes.set(xlim=(0, years[-1]), ylim=(0, None), xlabel="years", ylabel="Brier score")
+        axes.set(xlim=(0, _whole(years[-1])), ylim=(0, None), xlabel="years", ylabel="Brier score")
         _legend(axes)
-        gain = 1 - np.trapezoid(model, days) / np.trapezoid(nobody, days) if len(days) > 1 else math.nan
+        alone = float(np.trapezoid(nobody, days))
+        gain = 1 - float(np.trapezoid(model, days)) / alone if alone > 0 else math.nan
         reading = (
             "Mean squared error of the predicted survival, the lower the better. No model: everybody is given the "
-            f"Kaplan-Meier curve of the same cases. Over the whole time the model's error is {100 * gain:.0f} % lower."
+            f"Kaplan-Meier curve of the same cases.{_gained(gain)}"
         )
         svg = inline_svg(figure, "brier", "Error over time", reading)
     table = curve_table("Brier score", ("Day", "Model", "No model"), days, model, nobody)
     return [Chart("brier", "Error over time", svg, reading, table)]
+
+
+def _gained(gain: float) -> str:
+    if math.isnan(gain):
+        return ""
+    return f" Over the whole time the model's error is {100 * abs(gain):.0f} % {'lower' if gain >= 0 else 'higher'}."
+
+
+def _whole(years: float) -> float:
+    """Return whole years where a few hours are missing, as in 1,826 days, so that the axis shows the last one."""
+    return round(years) if round(years) and abs(years - round(years)) < 0.01 else years
 
 
 def _legend(axes: Any) -> None:

@@ -60,7 +60,7 @@ SENTENCES = {
     "map_50_95": "Averaged over classes, sensitivities and ten demands on overlap, of 100 boxes, {v} are right",
     "map_10": "Averaged over classes and all sensitivities, of 100 boxes that the model draws, {v} are roughly right",
     "froc_cpm": "Of 100 objects, the model finds {v}, averaged over 1/8 to 8 false alarms per image",
-    "dice": "Of 100 voxels marked by the reader or by the model, each counted by itself, {v} are marked by both",
+    "dice": "Of 100 voxels marked by the reader or the model, counted together, {v} are marked by the other one too",
     "surface_dice_1_mm": "Of 100 points on the surfaces of reader and model, {v} lie at most 1 mm from the other one",
     "surface_dice_2_mm": "Of 100 points on the surfaces of reader and model, {v} lie at most 2 mm from the other one",
     "c_index": (
@@ -87,6 +87,8 @@ def name(estimate: str) -> str:
 
     >>> name("auroc"), name("sensitivity_at_0.5_fp"), name("made_up")
     ('AUROC', 'Sensitivity at 0.5 false alarms per image', 'made up')
+    >>> name("volume_difference"), name("dice_difference")
+    ('Volume difference', 'Dice, difference to all others')
     """
     rate = false_alarms(estimate)
     if rate:
@@ -94,7 +96,7 @@ def name(estimate: str) -> str:
     base, day = horizon(estimate)
     if day:
         return f"{name(base)} at {span(day)}"
-    if estimate.endswith("_difference"):
+    if estimate.endswith("_difference") and estimate not in NAMES:
         return f"{name(estimate.removesuffix('_difference'))}, difference to all others"
     return NAMES[estimate][0] if estimate in NAMES else estimate.replace("_", " ")
 
