@@ -17,7 +17,7 @@ from ai4diag.config.train import Train
 from ai4diag.data.prepared import Prepared
 from ai4diag.errors import MachineError, TrainingError
 from ai4diag.tasks.memory import fits, free_bytes, halving, out_of_memory
-from ai4diag.training import step
+from ai4diag.training import probe, step
 from ai4diag.training.checkpoint import read_checkpoint
 from ai4diag.training.failures import Watch
 from ai4diag.training.loop import fit
@@ -180,7 +180,7 @@ def test_a_learner_that_knows_shares_draws_the_same_numbers_in_parts(prepared):
         assert torch.allclose(tensor, weights(parts)[name], rtol=1e-7, atol=1e-9), name
 
 
-def test_a_training_resumed_after_memory_ran_out_stays_in_parts(prepared, tmp_path):
+def test_a_training_resumed_after_memory_ran_out_stays_in_parts(prepared, tmp_path, monkeypatch):
     def stop(name, fields):
         if name == "checkpoint" and fields["epoch"] == 3:
             raise InterruptedError
@@ -189,8 +189,10 @@ def test_a_training_resumed_after_memory_ran_out_stays_in_parts(prepared, tmp_pa
     history = fit(undisturbed, prepared, FOLD, SETTINGS, quiet)
     with pytest.raises(InterruptedError):
         fit(Hungry(), prepared, FOLD, SETTINGS, stop, checkpoint=path, checkpoint_seconds=0)
-    events = []
+    events, parts, use = [], [], probe.use
+    monkeypatch.setattr(probe, "use", lambda *given: (parts.append(given[2]), use(*given)))
     again = fit(resumed, prepared, FOLD, SETTINGS, lambda name, _: events.append(name), checkpoint=path)
+    assert parts == [2]  # compiled for parts: CUDA graphs could not add gradients up
     assert "out_of_memory" not in events
     assert again == history
     assert_same(weights(resumed), weights(undisturbed))

@@ -143,16 +143,16 @@ class _Loop:
 
     def _begin(self, checkpoint: Path | None, fingerprint: str) -> None:
         """Take up a checkpoint, or choose how to compute; tell that it starts."""
-        stored = self._stored(checkpoint, fingerprint)
+        stored, parts = self._stored(checkpoint, fingerprint), self.settings.accumulate
         if stored is not None:
-            self.choice = Choice.from_words(stored[1]["choice"])
+            self.choice, parts = Choice.from_words(stored[1]["choice"]), stored[1]["parts"]
         elif probe.wanted(self.settings):
             batch = self.rows[: -(-len(self.rows) // self.steps_per_epoch)]
             self.choice, self.tried = probe.choose(
                 self.learner, batch, self.settings, self.device, self.settings.accumulate * self.ranks.size
             )
             self.choice = Choice.from_words(self.ranks.tell(self.choice.words()))
-        probe.use(self.learner.network, self.choice, self.settings.accumulate)
+        probe.use(self.learner.network, self.choice, parts)
         self.stepper = Stepper(
             self.learner, self.prepared, self.settings, self.notify, self.choice, self.ranks, self.failed_batch
         )
