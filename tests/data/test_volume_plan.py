@@ -62,7 +62,14 @@ def test_what_the_recipe_sets_is_taken():
     assert plan.widths == (24, 48, 50)
     assert (plan.convolutions, plan.outputs, plan.window) == (3, 2, (32, 32, 32))
     text = page(plan, fingerprint(), model)
-    for words in ("32 x 48 x 32 voxels  (recipe)", "24, 48, 50 channels  (recipe)", "70 in training", "front 3.00%"):
+    assert "4: 16, 32, 64, 128 channels\n" in page(make_plan(fingerprint(), UNet(), 4), fingerprint(), UNet())
+    for words in (
+        "3 convolutions  (recipe)",
+        "32 x 48 x 32 voxels  (recipe)",
+        "24, 48, 50 channels  (recipe)",
+        "70 in training",
+        "front 3.00%",
+    ):
         assert words in text
 
 
@@ -70,6 +77,8 @@ def test_what_the_recipe_sets_is_taken():
     ("model", "batch", "said"),
     [
         (UNet(patch=(32, 50, 32)), 4, "side 2 must be a multiple of 8"),
+        (UNet(window=(32, 50, 32)), 4, "model.window is 32 x 50 x 32; with 4 stages side 2 must be a multiple of 8"),
+        (UNet(dimensions=2, patch=(32, 32, 8)), 4, "in two dimensions it is 1 along axis 1"),
         (UNet(patch=(4, 4, 4)), 4, "too small for two stages"),
         (UNet(patch=(64, 64, 64), memory_gb=0.5), 64, "Lower train.batch_size to"),
         (UNet(patch=(512, 512, 512), memory_gb=0.5), 1, "Choose a smaller model.patch"),

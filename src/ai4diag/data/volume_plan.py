@@ -3,8 +3,8 @@
 The *fingerprint* describes the training cases: sides, spacing, channels, classes. The *plan* follows from it by the
 rules below, in the spirit of nnU-Net (Isensee et al., Nature Methods 18, 2021, section "Inferred parameters"):
 
-1. Spacing: the median of the training cases; along an axis that is three times coarser than the others, the tenth
-   percentile, so that thin layers are not thrown away.
+1. Spacing: the median of the training cases; along an axis that is three times coarser than the others and has three
+   times fewer voxels, the tenth percentile, so that thin layers are not thrown away.
 2. Patch: the median sides at that spacing, shrunk evenly until a training step fits into memory.
 3. Stages: each halves the axes that still have eight voxels and whose voxels are not twice as long as the shortest, so
    that voxels become cubes before all axes are halved.
@@ -145,7 +145,8 @@ def make_plan(fingerprint: Fingerprint, model: UNet, batch: int) -> Plan:
         batch: the recipe's `train.batch_size`.
 
     Raises:
-        ConfigError: the recipe's patch does not fit its dimensions or stages, or its batch does not fit into memory.
+        ConfigError: the recipe's patch or window does not fit its dimensions or stages, or its batch does not fit into
+            memory.
     """
     across = _across(fingerprint, model)
     sides = [MOST_SIDE if side > MOST_SIDE else side for side in fingerprint.packed_sides]
@@ -154,7 +155,11 @@ def make_plan(fingerprint: Fingerprint, model: UNet, batch: int) -> Plan:
     patch, strides = model.patch, _strides(model.patch or sides, fingerprint.packed_mm, model, across)
     if patch is None:
         patch, strides = _fitting(sides, fingerprint, model, batch, across)
-    _refuse_odd(patch, strides, across)
+    _refuse_odd("patch", patch, strides)
+    if across is not None and patch[across] != 1:
+        raise ConfigError(f"model.patch is {_by(patch)}; in two dimensions it is 1 along axis {across + 1}.")
+    if isinstance(model.window, tuple):
+        _refuse_odd("window", model.window, strides)
     widths = _widths(model, len(strides) + 1)
     one = step_bytes(patch, strides, widths, model.convolutions)
     most = int(model.memory_gb * GIGA // one)
@@ -217,10 +222,12 @@ def page(plan: Plan, fingerprint: Fingerprint, model: UNet) -> str:
     shares = ", ".join(f"{name} {share:.2%}" for name, share in zip(said.classes, said.shares, strict=True))
     sizes = " x ".join(f"{side:g}" for side in said.packed_sides)
     window = "the whole volume" if plan.window is None else f"{_by(plan.window)} voxels, overlap {model.overlap:g}"
+    widths, each = ", ".join(map(str, plan.widths)), f"{plan.convolutions} convolutions"
+    each += ", residual" if plan.residual else ""
     mirrored = ", ".join(AXES[axis] for axis in model.flips) or "not mirrored"
 
-    def line(name: str, text: str, key: str = "") -> str:
-        return f"  {name:<14}{text}" + ("  (recipe)" if key in given else "")
+    def line(name: str, text: str, *keys: str) -> str:
+        return f"  {name:<14}{text}" + ("  (recipe)" if given.intersection(keys) else "")
 
     return "\n".join(
         [
@@ -234,9 +241,9 @@ def page(plan: Plan, fingerprint: Fingerprint, model: UNet) -> str:
             line("packed", f"spacing {_by(said.packed_mm)} mm, {sizes} voxels, at most {_by(said.most_sides)}"),
             "Network",
             line("dimensions", str(plan.dimensions), "dimensions"),
-            line("stages", f"{len(plan.widths)}: {', '.join(map(str, plan.widths))} channels", "width"),
+            line("stages", f"{len(plan.widths)}: {widths} channels", "width", "most_width", "stages"),
             line("halved", ", ".join(_by(stride) for stride in plan.strides)),
-            line("per stage", f"{plan.convolutions} convolutions" + (", residual" if plan.residual else "")),
+            line("per stage", each, "convolutions", "residual"),
             line("outputs", f"{plan.outputs} resolutions compared with the truth", "outputs"),
             "Training",
             line("patch", f"{_by(plan.patch)} voxels", "patch"),
@@ -309,17 +316,15 @@ def _widths(model: UNet, stages: int) -> tuple[int, ...]:
     return tuple(min(model.width * 2**stage, model.most_width) for stage in range(stages))
 
 
-def _refuse_odd(patch: Sides, strides: Sequence[Sides], across: int | None) -> None:
+def _refuse_odd(name: str, sides: Sides, strides: Sequence[Sides]) -> None:
     for axis in range(3):
         step = math.prod(stride[axis] for stride in strides)
-        if patch[axis] % step:
+        if sides[axis] % step:
             raise ConfigError(
-                f"model.patch is {_by(patch)}; with {len(strides) + 1} stages side {axis + 1} must be a multiple of "
+                f"model.{name} is {_by(sides)}; with {len(strides) + 1} stages side {axis + 1} must be a multiple of "
                 f"{step}.",
                 "Choose such sides, or fewer model.stages.",
             )
-    if across is not None and patch[across] != 1:
-        raise ConfigError(f"model.patch is {_by(patch)}; in two dimensions it is 1 along axis {across + 1}.")
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
