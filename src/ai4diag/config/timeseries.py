@@ -106,3 +106,9 @@ class TimeseriesRecipe(Settings):
                 "give a threshold, for example {threshold: 0.5}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _a_centre_needs_cases(self) -> TimeseriesRecipe:
+        if self.model.centre and self.data.window is None:
+            raise ValueError("model.centre compares the cases of a record; without data.window a record is one case")
+        return self

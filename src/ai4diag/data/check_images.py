@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.data.problems import class_absent
+from ai4diag.data.problems import absent_findings
 from ai4diag.data.voc import Annotation
 from ai4diag.errors import did_you_mean
 from ai4diag.types import Finding
@@ -112,14 +112,7 @@ def part_findings(
     held = np.zeros((len(index), len(classes)), bool)
     counted = boxes[~boxes["ignore"]]
     held[counted["case"].to_numpy(), counted["label"].to_numpy()] = True
-    row_of = {case: row for row, case in enumerate(index["case_id"])}
-    findings = []
-    for (fold, contrast, part), lines in split.groupby(["fold", "contrast", "part"], sort=True):
-        there = held[lines["case_id"].map(row_of).to_numpy()].any(axis=0)
-        for number in np.flatnonzero(~there):
-            found = f"no box of class {classes[number]}"
-            findings.append(class_absent(str(part), int(str(fold)), bool(contrast), found))
-    return findings
+    return absent_findings(split, index, held, classes, "no box of class {name}")
 
 
 def _words(box: npt.NDArray[np.float64]) -> str:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from ai4diag.data.problems import class_absent
 from ai4diag.types import Finding, Level
 
 FLAT = 1e-6
@@ -66,25 +64,3 @@ def plateaus(signal: npt.NDArray[np.float32], rate_hz: float) -> int:
         edges = np.flatnonzero(np.diff(np.concatenate([[False], signal == extreme, [False]]).astype(np.int8)))
         count += int((edges[1::2] - edges[::2] >= least).sum())
     return count
-
-
-def part_findings(
-    split: pd.DataFrame, index: pd.DataFrame, held: npt.NDArray[np.bool_], classes: Sequence[str]
-) -> list[Finding]:
-    """Find classes without a case in a part: an error in train, where nothing could be learnt, else a warning.
-
-    Args:
-        split: lines of the split.
-        index: of the cases.
-        held: bool `(cases, classes)`.
-        classes: their names.
-    """
-    row_of = {case: row for row, case in enumerate(index["case_id"])}
-    findings = []
-    for (fold, contrast, part), lines in split.groupby(["fold", "contrast", "part"], sort=True):
-        there = held[lines["case_id"].map(row_of).to_numpy()].any(axis=0)
-        place = str(part), int(str(fold)), bool(contrast)
-        findings += [
-            class_absent(*place, f"no case of class {classes[int(number)]}") for number in np.flatnonzero(~there)
-        ]
-    return findings

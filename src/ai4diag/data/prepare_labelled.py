@@ -24,7 +24,7 @@ from ai4diag.data.divide import divide, training_rows
 from ai4diag.data.labelled import Labelled, Pixels, read_arrays, read_pictures
 from ai4diag.data.packing import channel_moments, memory_map
 from ai4diag.data.prepared import write_prepared
-from ai4diag.data.problems import class_absent, stop_on_errors
+from ai4diag.data.problems import absent_findings, stop_on_errors
 from ai4diag.data.readers.pictures import resample
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.types import Finding
@@ -67,7 +67,8 @@ def prepare_labelled(
         findings = [*cases.findings, *duplicate_findings(names, content, "images"), *flat]
         findings += contradictions(names, content, truth)
         split, noticed = divide(index, _strata(index, cases.shows), content, card, recipe, cases.parts)
-        findings += noticed + absent_findings(split, index, cases.shows, card.classes)
+        said = "no case of class {name} among {count}"
+        findings += noticed + absent_findings(split, index, cases.shows, card.classes, said)
         stop_on_errors(findings, card.name)
         facts = _facts(card, source, size, packed, training_rows(split), cases.shows)
         write_prepared(
@@ -129,20 +130,6 @@ def contradictions(names: list[str], content: list[str], truth: pd.DataFrame) ->
     found = f"{int(at_odds.sum())} groups of equal images with different labels: {shown}"
     cure = "One of the labels is wrong; correct it, or leave the images out."
     return [Finding("warning", "contradictory-labels", "images", found, "equal labels of equal images", cure)]
-
-
-def absent_findings(
-    split: pd.DataFrame, index: pd.DataFrame, shows: npt.NDArray[np.bool_], classes: tuple[str, ...]
-) -> list[Finding]:
-    """Find classes that no case of a part shows: an error in train, where nothing could be learnt, else a warning."""
-    row_of = {case: row for row, case in enumerate(index["case_id"])}
-    findings = []
-    for (fold, contrast, part), lines in split.groupby(["fold", "contrast", "part"], sort=True):
-        there = shows[lines["case_id"].map(row_of).to_numpy()].any(axis=0)
-        for number in np.flatnonzero(~there):
-            found = f"no case of class {classes[number]} among {len(lines)}"
-            findings.append(class_absent(str(part), int(str(fold)), bool(contrast), found))
-    return findings
 
 
 def _packed_size(cases: Labelled, recipe: ClassificationRecipe, dimensions: int) -> tuple[int, ...]:

@@ -20,12 +20,12 @@ from ai4diag.config.card import Card
 from ai4diag.config.sources.signals import Signals
 from ai4diag.config.timeseries import TimeseriesRecipe
 from ai4diag.data.catalogue import verify
-from ai4diag.data.check_signals import Notice, gather_notices, part_findings
+from ai4diag.data.check_signals import Notice, gather_notices
 from ai4diag.data.check_table import duplicate_findings
 from ai4diag.data.divide import divide, official_parts, training_rows
 from ai4diag.data.prepare_labelled import truth_columns
 from ai4diag.data.prepared import write_prepared
-from ai4diag.data.problems import ReadError, stop_on_errors
+from ai4diag.data.problems import ReadError, absent_findings, stop_on_errors
 from ai4diag.data.signal_cases import Cutting, RecordCases, read_cases
 from ai4diag.data.signal_records import Records, labelled, list_records
 from ai4diag.data.windows import RHYTHM
@@ -121,11 +121,9 @@ def prepare_signals(
         strata = np.column_stack([truth, pd.get_dummies(index["site"]).to_numpy(bool)]).astype(np.float64)
         parts = None if part_of is None else index["record"].map(part_of)
         split, noticed = divide(index, strata, packed.content, card, recipe, parts)
-        findings += noticed + part_findings(split, index, truth, card.classes)
+        findings += noticed + absent_findings(split, index, truth, card.classes, "no case of class {name}")
         findings += duplicate_findings(index["case_id"].tolist(), packed.content, "cases")
         stop_on_errors(findings, card.name)
-        target = _target(card)
-        index = pd.concat([index, truth_columns(truth, card.classes, target)], axis=1)
         (shape,) = packed.shapes
         arrays: dict[str, npt.NDArray[Any]] = {
             "signals": np.memmap(stream.name, np.float32, "r", shape=(len(index), *shape)),
@@ -136,21 +134,36 @@ def prepare_signals(
             arrays["features"] = rhythm
         write_prepared(
             folder,
-            facts={
-                "task": "timeseries",
-                **({} if target == "binary" else {"target": target}),
-                "dataset": card.name,
-                "card_sha256": card.sha256,
-                "classes": list(card.classes),
-                **signal_facts(cutting, packed.leads, next(iter(packed.rates)), shape, rhythm.shape[1]),
-                "statistics": _statistics(truth, training_rows(split), card.classes),
-            },
-            index=index,
+            facts=_facts(card, cutting, packed, truth[training_rows(split)], preprocess is not None),
+            index=pd.concat([index, truth_columns(truth, card.classes, _target(card))], axis=1),
             split=split,
             findings=findings,
             arrays=arrays,
             tables={},
         )
+
+
+def _facts(
+    card: Card, cutting: Cutting, packed: Packed, learned: npt.NDArray[np.bool_], preprocessed: bool
+) -> dict[str, Any]:
+    """Return `prepared.json`; `learned` is the truth of the training part."""
+    target = _target(card)
+    (shape,), (rate_hz,) = packed.shapes, packed.rates
+    counts = learned.sum(axis=0)
+    return {
+        "task": "timeseries",
+        **({} if target == "binary" else {"target": target}),
+        "dataset": card.name,
+        "card_sha256": card.sha256,
+        "classes": list(card.classes),
+        **signal_facts(cutting, packed.leads, rate_hz, shape, packed.rhythm[0].shape[1]),
+        **({"preprocessed": True} if preprocessed else {}),
+        "statistics": {
+            "part": "train",
+            "cases": len(learned),
+            "classes": {name: int(count) for name, count in zip(card.classes, counts, strict=True)},
+        },
+    }
 
 
 def signal_facts(
@@ -269,13 +282,3 @@ def _target(card: Card) -> str:
     if labels is not None and labels.multilabel:
         return "multilabel"
     return "binary" if len(card.classes) == 2 else "multiclass"
-
-
-def _statistics(truth: npt.NDArray[np.bool_], rows: npt.NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, Any]:
-    """Describe the training part."""
-    counts = truth[rows].sum(axis=0)
-    return {
-        "part": "train",
-        "cases": len(rows),
-        "classes": {name: int(count) for name, count in zip(classes, counts, strict=True)},
-    }

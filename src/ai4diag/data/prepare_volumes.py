@@ -28,13 +28,12 @@ from ai4diag.data.check_table import duplicate_findings
 from ai4diag.data.divide import divide, official_parts, training_rows
 from ai4diag.data.identify import image_index
 from ai4diag.data.prepared import write_prepared
-from ai4diag.data.problems import class_absent, stop_on_errors
+from ai4diag.data.problems import absent_findings, stop_on_errors
 from ai4diag.data.volume_cases import Look, VolumeCase, look_at_all, pair_volumes, read_image, read_label
 from ai4diag.data.volume_plan import plan_spacing
 from ai4diag.data.volume_store import AFFINE, SIDES, packing, volume_table
 from ai4diag.errors import DataError
 from ai4diag.masks import encode
-from ai4diag.types import Finding
 
 Array = npt.NDArray[Any]
 MOST_FOREGROUND = 2000
@@ -70,7 +69,7 @@ def prepare_volumes(raw: Path, card: Card, recipe: SegmentationRecipe, folder: P
     strata = np.column_stack([counts, pd.get_dummies(index["site"]).to_numpy(np.float64)])
     split, noticed = divide(index, strata, content, card, recipe, parts)
     findings += noticed + duplicate_findings([case.name for case in cases], content, volumes.folder)
-    findings += _absent(split, index, counts, card.classes)
+    findings += absent_findings(split, index, counts > 0, card.classes, "no voxel of class {name}")
     stop_on_errors(findings, card.name)
     train = training_rows(split)
     grids = _Grids(looks, recipe.data.spacing_mm or _spacing(looks, train))
@@ -95,10 +94,11 @@ def _pack(folder: Path, cases: Sequence[VolumeCase], volumes: Volumes, grids: _G
     with packing(folder, "volumes", grids.dtype) as images, packing(folder, "masks", np.uint8) as masks:
         truth, foreground = [], _Foreground()
         for row, case in enumerate(cases):
-            image, mask = _packed(case, volumes, grids, row)
+            label = read_label(case, volumes).array
+            image, mask = _packed(read_image(case, volumes).array, label, grids, row)
             images.add(image)
             masks.add(mask)
-            truth.append(encode(read_label(case, volumes).array[0]))
+            truth.append(encode(label[0]))
             foreground.add(row, mask[0], len(volumes.numbers))
         write_prepared(
             folder,
@@ -148,11 +148,10 @@ class _Grids:
         return grid.places(self.affines[row], self.sides[row], self.own[row])
 
 
-def _packed(case: VolumeCase, volumes: Volumes, grids: _Grids, row: int) -> tuple[Array, npt.NDArray[np.uint8]]:
-    """Return image and mask of a case on its packed grid."""
-    image, where = read_image(case, volumes).array, grids.places(row)
-    mask = grid.labels(read_label(case, volumes).array, where, len(volumes.numbers) + 1)
-    return grid.linear(image, where).astype(grids.dtype), mask
+def _packed(image: Array, label: npt.NDArray[np.uint8], grids: _Grids, row: int) -> tuple[Array, npt.NDArray[np.uint8]]:
+    """Return image and label map of a case on its packed grid."""
+    where = grids.places(row)
+    return grid.linear(image, where).astype(grids.dtype), grid.labels(label, where, int(label.max()) + 1)
 
 
 class _Foreground:
@@ -208,17 +207,3 @@ def _fingerprint(
         "classes": list(volumes.numbers),
         "shares": (counts[train].sum(axis=0) / voxels).round(6).tolist(),
     }
-
-
-def _absent(
-    split: pd.DataFrame, index: pd.DataFrame, counts: npt.NDArray[np.int64], classes: Sequence[str]
-) -> list[Finding]:
-    """Find classes without a voxel in a part: an error in train, else a warning."""
-    row_of = {case: row for row, case in enumerate(index["case_id"])}
-    findings = []
-    for (fold, contrast, part), lines in split.groupby(["fold", "contrast", "part"], sort=True):
-        there = counts[lines["case_id"].map(row_of).to_numpy()].any(axis=0)
-        for number in np.flatnonzero(~there):
-            found = f"no voxel of class {classes[int(number)]}"
-            findings.append(class_absent(str(part), int(str(fold)), bool(contrast), found))
-    return findings

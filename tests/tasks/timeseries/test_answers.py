@@ -93,6 +93,22 @@ def test_what_cannot_be_answered_is_named(model, tmp_path: Path) -> None:
         KNOWS.gather([tmp_path / "other.hea"], learner, tmp_path / "out")
 
 
+def test_two_records_of_one_name_are_refused(model, tmp_path: Path) -> None:
+    raw, _, learner = model
+    write_record(tmp_path / "other", "p2", drawn(2, 30)[0])
+    with pytest.raises(DataError, match="Two records are called 'p2'"):
+        KNOWS.gather([raw / "p2.hea", tmp_path / "other"], learner, tmp_path / "out")
+
+
+def test_a_model_of_changed_samples_refuses_new_records(tmp_path: Path) -> None:
+    raw, card = toy_beats(tmp_path, 30)
+    prepare_signals(raw, card, beat_recipe(), tmp_path / "prepared", preprocess=lambda samples, rate_hz: -samples)
+    learner = KNOWS.learner(Prepared.open(tmp_path / "prepared"), beat_recipe(), {})
+    learner.save(tmp_path / "saved")
+    with pytest.raises(DataError, match="changes samples in `preprocess`"):
+        KNOWS.gather([raw / "p2.hea"], KNOWS.load(tmp_path / "saved"), tmp_path / "out")
+
+
 def test_whole_records_must_have_the_length_that_was_learned_from(tmp_path: Path) -> None:
     raw, card = ptb_xl(tmp_path)
     prepare_signals(raw, card, record_recipe(), tmp_path / "out")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -124,6 +125,11 @@ def test_a_saved_model_gives_the_same_numbers(beats: Prepared, tmp_path: Path) -
     np.testing.assert_array_equal(learner.predict(beats, fold.test), again.predict(beats, fold.test))
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
     assert not any(tensor.is_cuda for tensor in load((tmp_path / "model" / "model.safetensors").read_bytes()).values())
+
+
+def test_a_record_that_is_one_case_has_no_centre() -> None:
+    with pytest.raises(ValidationError, match=r"without data\.window a record is one case"):
+        beat_recipe(data={"window": None}, model={"centre": True})
 
 
 def test_centred_answers_have_the_usual_median_in_every_record(beats: Prepared, tmp_path: Path) -> None:

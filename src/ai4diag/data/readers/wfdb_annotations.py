@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ai4diag.data.problems import ReadError
 
-SKIP, SUB, AUX = 59, 61, 63
+SKIP, AUX = 59, 63
 NOTE = 22
 _RESOLUTION = re.compile(r"## time resolution: ([0-9.]+)\s*$")
 _DEFINITION = re.compile(r"(\d+)\s+(\S+)")

@@ -45,45 +45,53 @@ def gather(inputs: Sequence[Path], learner: Learner, folder: Path) -> Prepared:
         folder: where the cases are packed.
 
     Raises:
-        DataError: a record cannot be read, has other channels or another unit, or has no case.
+        DataError: a record cannot be read, has other channels or another unit, has no case, or has the name of another;
+            or the model's pipeline changes samples in `preprocess`, which is not a part of the model.
     """
     signals: Mapping[str, Any] = learner.signals  # type: ignore[attr-defined]
+    if signals.get("preprocessed"):
+        raise DataError(
+            "The pipeline changes samples in `preprocess` of its pipeline.py, which is no part of the model.",
+            "Prepare the new records as a data set of the pipeline.",
+        )
     cutting = replace(Cutting.from_dict(signals["cutting"]), sample_rate_hz=float(signals["sample_rate_hz"]))
     notices: list[Notice] = []
     tables, found = [], []
     for path in _records(inputs):
-        record = read_record(path, path.name, cutting.channels)
-        beats, source = beats_of(path, record, cutting) if cutting.around_beats else (None, "")
-        cases = cut_record(record, replace(cutting, symbols={}), beats)
+        cases, table = _cut(path, cutting, signals["samples"])
         notices += cases.notices
-        _refuse_other_length(cases, signals["samples"], path.name)
-        table = record_index(pd.Series({"case_id": path.name}), cases, cutting)
-        tables.append(table.assign(beats_from=source) if source else table)
+        tables.append(table)
         found.append(cases)
+    first = found[0]
+    form = first.rate_hz, first.signals.shape[1:], first.rhythm.shape[1]
     facts = {
         "task": "timeseries",
         "target": learner.target,  # type: ignore[attr-defined]
         "dataset": "new records",
         "classes": list(learner.classes),  # type: ignore[attr-defined]
-        **signal_facts(
-            cutting,
-            [cases.leads for cases in found],
-            found[0].rate_hz,
-            found[0].signals.shape[1:],
-            found[0].rhythm.shape[1],
-        ),
+        **signal_facts(cutting, [cases.leads for cases in found], *form),
     }
     arrays: dict[str, npt.NDArray[Any]] = {
         "signals": np.concatenate([cases.signals for cases in found]),
         "scales": np.concatenate([np.repeat(cases.scale[None], len(cases.signals), axis=0) for cases in found]),
     }
-    if found[0].rhythm.shape[1]:
+    if first.rhythm.shape[1]:
         arrays["features"] = np.concatenate([cases.rhythm for cases in found])
     index, split = pd.concat(tables, ignore_index=True), pd.DataFrame(columns=COLUMNS)
     write_prepared(
         folder, facts=facts, index=index, split=split, findings=gather_notices(notices), arrays=arrays, tables={}
     )
     return Prepared.open(folder)
+
+
+def _cut(path: Path, cutting: Cutting, samples: int) -> tuple[RecordCases, pd.DataFrame]:
+    """Return the cases of a record, of so many samples each, and their index."""
+    record = read_record(path, path.name, cutting.channels)
+    beats, source = beats_of(path, record, cutting) if cutting.around_beats else (None, "")
+    cases = cut_record(record, replace(cutting, symbols={}), beats)
+    _refuse_other_length(cases, samples, path.name)
+    table = record_index(pd.Series({"case_id": path.name}), cases, cutting)
+    return cases, table.assign(beats_from=source) if source else table
 
 
 def deliver(table: pd.DataFrame, prepared: Prepared, folder: Path) -> list[Path]:
@@ -131,13 +139,17 @@ def detect_beats(record: Record) -> npt.NDArray[np.int64]:
 
 
 def _records(inputs: Sequence[Path]) -> list[Path]:
-    """Return the records, without ending, each once."""
+    """Return the records, without ending, each once, when their names differ."""
     found: dict[Path, None] = {}
     for path in inputs:
         headers = sorted(path.glob("*.hea")) if path.is_dir() else [path]
         if not headers:
             raise DataError(f"{path} holds no WFDB records.", "Name a folder with .hea files, or the files.")
         found |= dict.fromkeys(header.with_suffix("") for header in headers)
+    names = [record.name for record in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"Two records are called '{twice[0]}'.", "Rename one: answers are told apart by that name.")
     return list(found)
 
 

@@ -27,7 +27,7 @@ from ai4diag.tasks.timeseries.network import SignalNetwork
 WEIGHTS = "model.safetensors"
 _AT_ONCE = 512
 """Cases in one forward pass of a prediction."""
-SIGNALS = ("channels", "sample_rate_hz", "samples", "unit", "cutting", "features")
+SIGNALS = ("channels", "sample_rate_hz", "samples", "unit", "cutting", "features", "preprocessed")
 """What of `prepared.json` a model needs to know, to refuse other signals and to cut new records alike."""
 
 Rows = npt.NDArray[np.int64]
