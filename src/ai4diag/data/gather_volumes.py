@@ -13,6 +13,7 @@ import pandas as pd
 from ai4diag.data import grid
 from ai4diag.data.prepare_volumes import grid_table
 from ai4diag.data.prepared import Prepared, write_prepared
+from ai4diag.data.split import COLUMNS
 from ai4diag.data.volume import Volume, read_volume, stem, write_nifti
 from ai4diag.data.volume_store import SIDES, affines_of, packing, volume_table
 from ai4diag.errors import DataError
@@ -43,24 +44,21 @@ def gather_volumes(
         Prepared cases; the index holds `path`, the file that each came from.
 
     Raises:
-        DataError: a file cannot be read, has other channels, or has the name of another.
+        DataError: a file cannot be read, has other channels, shows nothing, or has the name of another.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    names = [stem(path) for path in inputs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"Two files are called '{twice[0]}'.", "Rename one: answers are named after their file.")
+    names = _names(inputs)
     own: list[tuple[Sequence[int], npt.NDArray[np.float64]]] = []
     affines = []
     with packing(folder, "volumes", np.float32) as packed:
         for path in inputs:
             volume = read_volume(path, channels=len(channels)).canonical()
+            _refuse_blank(volume)
             affine, sides = _packed_grid(volume, spacing_mm, crop)
             packed.add(grid.linear(volume.array, grid.places(affine, sides, volume.affine)))
             own.append((volume.array.shape[1:], volume.affine))
             affines.append(affine)
-        index = pd.DataFrame({"case_id": names, "patient_id": names, "site": "unknown"})
-        index["path"] = [str(path.resolve()) for path in inputs]
+        paths = [str(path.resolve()) for path in inputs]
         write_prepared(
             folder,
             facts={
@@ -71,8 +69,8 @@ def gather_volumes(
                 "channels": list(channels),
                 "spacing_mm": list(spacing_mm),
             },
-            index=index,
-            split=pd.DataFrame(columns=["case_id", "patient_id", "fold", "part", "contrast"]),
+            index=pd.DataFrame({"case_id": names, "patient_id": names, "site": "unknown", "path": paths}),
+            split=pd.DataFrame(columns=COLUMNS),
             findings=[],
             arrays={"volumes": packed.flat()},
             tables={
@@ -81,6 +79,22 @@ def gather_volumes(
             },
         )
     return Prepared.open(folder)
+
+
+def _names(inputs: Sequence[Path]) -> list[str]:
+    """Return the case that each file is, when all differ."""
+    names = [stem(path) for path in inputs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"Two files are called '{twice[0]}'.", "Rename one: answers are named after their file.")
+    return names
+
+
+def _refuse_blank(volume: Volume) -> None:
+    """Refuse a volume of one value: a network finds structures in it all the same."""
+    if volume.array.min() == volume.array.max():
+        found = f"{volume.name} holds the value {volume.array.flat[0]:g} in every voxel; expected an image."
+        raise DataError(found, "Get the file again, or leave it out.")
 
 
 def _packed_grid(

@@ -166,6 +166,13 @@ def test_files_with_other_channels_or_equal_names_are_refused(toy, tmp_path):
         TASK.gather(paths[1:], learner, tmp_path / "scratch")
 
 
+def test_a_file_that_shows_nothing_is_refused(toy, tmp_path):
+    image, _ = toy_volume(1)
+    write_case(tmp_path, "black", Volume(image.array * 0, image.affine), image)
+    with pytest.raises(DataError, match=r"black\.nii\.gz holds the value 0 in every voxel"):
+        TASK.gather([tmp_path / "images" / "black.nii.gz"], learner_of(toy), tmp_path / "scratch")
+
+
 def test_cases_of_another_data_set_are_refused(toy, tmp_path):
     raw, card = toy_volumes(tmp_path, 6)
     prepare_volumes(raw, card, segmentation_recipe(spacing_mm=(2.0, 2.0, 2.0)), tmp_path / "out")

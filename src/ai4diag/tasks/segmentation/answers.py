@@ -18,7 +18,8 @@ def label_map(
 ) -> Mask:
     """Return the class with the largest share at each voxel of the file, uint8 `(i, j, k)`.
 
-    Shares are interpolated, not labels, so that borders stay smooth. A voxel outside the packed grid is background.
+    Shares are interpolated, not labels, so that borders stay smooth. A voxel more than one packed
+    voxel outside the packed grid is background.
 
     Args:
         shares: `(classes, i, j, k)` on the packed grid.
