@@ -18,11 +18,14 @@ install: .venv/installed ## create .venv with the locked dependencies
 demo: install ## two pipelines end to end, on embedded data
 	ai4diag demo
 
-test: install ## all tests but the slow ones, about two minutes
-	python -m pytest -m "not slow"
+# One process per core, each on one thread: threads of several processes would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -n logical --dist worksteal
+
+test: install ## all tests but the slow ones
+	$(PYTEST) -m "not slow"
 
 test-slow: install ## every test
-	python -m pytest
+	$(PYTEST)
 
 lint: install ## style, layers, types
 	ruff check src tests benchmarks
