@@ -1,6 +1,7 @@
 """New files answered by a trained model, on the embedded breast-mass data."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 
@@ -13,8 +14,9 @@ from ai4diag.cli import cli
 from ai4diag.errors import DataError, UsageError, VerifyError
 from ai4diag.evaluation.predictions import read_predictions
 from ai4diag.pipelines import stages
-from ai4diag.pipelines.predict import model_in, model_of, one_view, predict
+from ai4diag.pipelines.predict import fingerprint, model_in, model_of, one_view, predict
 from ai4diag.pipelines.workspace import Workspace
+from ai4diag.tasks.deliver import write_csv
 from ai4diag.tracking import NoTracker
 from tests.conftest import build_workspace
 
@@ -97,6 +99,23 @@ def test_what_cannot_be_read_is_named_and_nothing_is_written(trained, tmp_path):
         predict(model_of(pipeline), [other], tmp_path, quiet)
     assert sorted(path.name for path in tmp_path.iterdir()) == [raw.name]
     assert not (tmp_path / "out").exists()
+
+
+def test_the_fingerprint_of_a_header_is_that_of_its_data_too(tmp_path):
+    header, data, other = (tmp_path / name for name in ("100.hea", "100.dat", "101.dat"))
+    for path in (header, data, other):
+        path.write_text(path.name)
+    before = fingerprint(header)
+    other.write_text("changed")
+    assert fingerprint(header) == before
+    data.write_text("changed")
+    assert fingerprint(header) != before
+    assert fingerprint(data) == hashlib.sha256(b"changed").hexdigest()
+
+
+def test_a_csv_holds_no_formula_and_no_word_for_what_is_missing(tmp_path):
+    table = pd.DataFrame({"case_id": ["=1+1", "-2", "c"], "remark": ["", None, float("nan")], "score": [0.5, 1e-9, 1]})
+    assert write_csv(table, tmp_path).read_text() == "case_id,remark,score\n'=1+1,,0.5\n'-2,,1e-09\nc,,1\n"
 
 
 def test_a_table_has_no_views_to_leave_out(trained):

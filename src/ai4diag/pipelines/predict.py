@@ -27,6 +27,8 @@ from ai4diag.tasks.ensemble import join
 
 VIEWS = ("flips", "transpose", "views")
 """Settings of a `model` block that make it look at a case more than once."""
+HEADERS = (".hea", ".hdr", ".mhd", ".nhdr")
+"""Endings of files that describe data in other files of the same name."""
 AT_ONCE = 16
 """Cases between two looks at the progress, unless there are very many."""
 LOOKS = 100
@@ -147,7 +149,7 @@ def predict(model: Model, inputs: Sequence[Path], out: Path, notify: Notify) -> 
             "task": model.task,
             "models": model.weights,
             "from_verified_bundle": model.packaged,
-            "inputs": [{"name": path.name, "sha256": _fingerprint(path)} for path in inputs],
+            "inputs": [{"name": path.name, "sha256": fingerprint(path)} for path in inputs],
             "cases": count,
             "use": "Evidence, not approval: not for clinical use without the manufacturer's own approval.",
         },
@@ -170,9 +172,16 @@ def _refuse(inputs: Sequence[Path], out: Path) -> None:
         raise UsageError(f"Two inputs are called '{twice[0]}'; answers are told apart by that name.", "Rename one.")
 
 
-def _fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and hashes of all files in a folder."""
-    if path.is_file():
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of an input: of a file, or of the names and hashes of the files in a folder.
+
+    A header stands for its data: the files of its name beside it count as those in a folder do.
+    """
+    if path.is_file() and path.suffix.lower() not in HEADERS:
         return sha256_file(path)
-    files = sorted(item for item in path.rglob("*") if item.is_file())
-    return sha256_json({item.relative_to(path).as_posix(): sha256_file(item) for item in files})
+    if path.is_dir():
+        found, top = path.rglob("*"), path
+    else:
+        found, top = (item for item in path.parent.iterdir() if item.stem == path.stem), path.parent
+    files = sorted(item for item in found if item.is_file())
+    return sha256_json({item.relative_to(top).as_posix(): sha256_file(item) for item in files})
