@@ -14,7 +14,7 @@ from ai4diag.errors import ConfigError
 
 @click.command("new")
 @click.argument("name")
-@click.option("--task", required=True, help="tabular or detection.")
+@click.option("--task", required=True, help="Kind of problem, as the card of the data set has it.")
 @click.option("--dataset", required=True, help="Name of a dataset card: see `ai4diag data list`.")
 def new(name: str, task: str, dataset: str) -> None:
     """Write the folder of a new pipeline and its line in params.yaml."""

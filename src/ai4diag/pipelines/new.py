@@ -33,6 +33,7 @@ model:
   width: 12
   stages: 3
   side: 10                       # of typical boxes, in packed voxels; stride: 2 for those below ten
+  flips: false                   # [0] answers for right and left mirrored as well, where flip_0 taught it
 train:
   epochs: 60
   batch_size: 2
