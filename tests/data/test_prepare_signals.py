@@ -135,11 +135,15 @@ def test_what_is_wrong_with_signals_is_noticed(tmp_path: Path) -> None:
             samples, symbols = samples[keep], [one for one, kept in zip(symbols, keep, strict=True) if kept]
         if name == "p5":
             samples[0] = 20
+        if name == "p6":
+            symbols = ["/"] * len(symbols)
         write_record(raw, name, signal)
         write_beats(raw, name, samples, symbols)
-    found = prepared(raw, beat_card(tmp_path, raw), beat_recipe(), tmp_path / "out")
+    found = prepared(raw, beat_card(tmp_path, raw, other_beats=["/"]), beat_recipe(), tmp_path / "out")
     said = {item.code: item.found for item in found.findings}
-    assert said.keys() >= {"missing-samples", "flat-line", "saturated", "window-outside", "beat-gap"}
+    assert said.keys() >= {"missing-samples", "flat-line", "saturated", "window-outside", "beat-gap", "no-class-beat"}
+    assert "p6 (1)" in said["no-class-beat"]
+    assert "too-short" not in said
     for code, record in [("missing-samples", "p1"), ("flat-line", "p2"), ("saturated", "p3"), ("beat-gap", "p4")]:
         assert record in said[code]
     assert "p5 (1)" in said["window-outside"]

@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[Level, str, str]] = {
     "saturated": ("warning", "a signal inside the recorder's range", "They are kept; amplitudes there are too small."),
     "window-outside": ("info", "a window inside the record", "They are left out; they still count as neighbours."),
     "beat-gap": ("warning", "a beat every 3 s", "Look whether beats are not annotated; their rhythm is unknown."),
+    "no-class-beat": ("warning", "beats of the classes", "It has no case; look at its annotations, or remove it."),
     "too-short": ("warning", "a record as long as a window", "It has no case; shorten data.window, or remove it."),
 }
 """For each code: level, what is expected, and the cure."""

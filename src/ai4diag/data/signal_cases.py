@@ -158,7 +158,9 @@ def cut_record(record: Record, cutting: Cutting, beats: Beats | None) -> RecordC
     inside = (starts >= 0) & (starts + length <= packed.shape[1])
     if not inside.all():
         notices.append(Notice("window-outside", record.name, int((~inside).sum()), "windows that reach out"))
-    if not len(starts):
+    if not len(starts) and cutting.around_beats:
+        notices.append(Notice("no-class-beat", record.name, 1, "records without a beat of a class"))
+    elif not len(starts):
         notices.append(Notice("too-short", record.name, 1, "records shorter than a window"))
     whole = inside.copy()
     whole[inside] = ~_missing(signals, starts[inside], length, record.sample_rate_hz / rate)
