@@ -14,6 +14,7 @@ from ai4diag.data.volume import Volume, read_volume
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.evaluation.overlap import confusion, dice
 from ai4diag.masks import decode, encode
+from ai4diag.tasks.augment import apply, draw
 from ai4diag.tasks.segmentation import Segmentation
 from ai4diag.tasks.segmentation.answers import keep_largest
 from ai4diag.tasks.segmentation.patches import Cutter, Intensities, levels, scaled
@@ -281,3 +282,22 @@ def test_single_layers_are_segmented_in_two_dimensions(tmp_path):
     label = read_volume(tmp_path / "raw" / "labels" / "slice3.nii.gz")
     assert answer.orientation == "LAS"
     assert score(np.searchsorted([0, 2, 5], answer.array), np.searchsorted([0, 2, 5], label.array)) > 0.99
+
+
+@pytest.mark.parametrize("patch", [[16, 16, 16], [24, 32, 32]])
+def test_light_changes_are_done_while_patches_are_read(toy, patch):
+    learner = learner_of(toy, {"width": 8, "patch": patch}, {"augment": {"flip": 0.5, "turn": 3, "brightness": 0.2}})
+    learner.place(toy, np.arange(8), torch.device("cpu"))
+    rows, generator = torch.tensor([0, 3, 5]), torch.Generator().manual_seed(4)
+    images, masks, left = learner.read(rows, generator)
+    assert left is None
+    again = torch.Generator().manual_seed(4)
+    patches = learner._cutter.cut(rows.tolist(), again)
+    size = tuple(patches[0].shape[2:])
+    parameters = draw(learner.changes, 3, 1, size, size, learner.plan.spacing_mm, again)
+    expected, expected_masks = apply(patches[0], parameters, 0.0, patches[1])
+    assert torch.equal(images, expected)
+    assert torch.equal(masks, expected_masks)
+    assert torch.equal(generator.get_state(), again.get_state())
+    part, _, _ = learner.read(rows, torch.Generator().manual_seed(4), slice(1, 3))
+    assert torch.equal(part, expected[1:])

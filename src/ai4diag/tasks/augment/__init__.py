@@ -19,10 +19,25 @@ from torch import Tensor
 from ai4diag.tasks.augment.changes import GROUPS, KINDS, Plan, plan
 from ai4diag.tasks.augment.geometry import move_boxes, move_points
 from ai4diag.tasks.augment.intensity import add_noise, change_levels, full_scale, shade, soften, uses_full_scale
+from ai4diag.tasks.augment.moves import AS_IT_IS, TYPES, Block, Moves
 from ai4diag.tasks.augment.parameters import Parameters, draw
 from ai4diag.tasks.augment.resample import Lookup, resample
 
-__all__ = ["GROUPS", "KINDS", "Parameters", "Plan", "apply", "draw", "move_boxes", "move_points", "plan"]
+__all__ = [
+    "AS_IT_IS",
+    "GROUPS",
+    "KINDS",
+    "TYPES",
+    "Block",
+    "Moves",
+    "Parameters",
+    "Plan",
+    "apply",
+    "draw",
+    "move_boxes",
+    "move_points",
+    "plan",
+]
 
 IN_CACHE = 2**19
 """Values that are done at once on a CPU: what lies between two steps then stays in its cache. Images that are larger by

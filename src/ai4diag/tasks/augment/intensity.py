@@ -25,12 +25,17 @@ def full_scale(images: Tensor) -> tuple[Tensor, Tensor]:
         low, high = torch.stack(ends).T.reshape(2, *images.shape[:2])
     else:
         low, high = torch.aminmax(images.flatten(2), dim=2)
-    return low, (high - low).clamp(min=_TINY)
+    return low, width_of(low, high)
+
+
+def width_of(low: Tensor, high: Tensor) -> Tensor:
+    """Return the width of full scale between its ends; never 0."""
+    return (high - low).clamp(min=_TINY)
 
 
 def uses_full_scale(parameters: Parameters) -> bool:
     """Whether anything is drawn that needs to know full scale."""
-    return bool((parameters.noise > 0).any() or (parameters.gamma != 1).any()) or not _keeps_levels(parameters)
+    return bool((parameters.noise > 0).any() or (parameters.gamma != 1).any()) or not keeps_levels(parameters)
 
 
 def change_levels(images: Tensor, parameters: Parameters, low: Tensor, width: Tensor) -> Tensor:
@@ -50,7 +55,7 @@ def change_levels(images: Tensor, parameters: Parameters, low: Tensor, width: Te
     bent = bool((parameters.gamma != 1).any())
     if bent:
         images = _raise(images, parameters.gamma.to(device).reshape(shape), low.reshape(shape), width.reshape(shape))
-    elif _keeps_levels(parameters):
+    elif keeps_levels(parameters):
         return images
     mean: Tensor | float = 0.0
     if bool((parameters.contrast != 1).any()):
@@ -61,6 +66,14 @@ def change_levels(images: Tensor, parameters: Parameters, low: Tensor, width: Te
     return torch.addcmul(summand.reshape(shape), images, factor.reshape(shape), out=images)
 
 
+def straight(parameters: Parameters, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the factor and the summand `(batch, channels)` that gain and brightness are, without gamma and contrast.
+
+    `low` and `high` are the ends of each channel of floating point images on the CPU.
+    """
+    return parameters.gain, parameters.brightness[:, None] * width_of(low, high) + low - low * parameters.gain
+
+
 def _raise(images: Tensor, gamma: Tensor, low: Tensor, width: Tensor) -> Tensor:
     """Return shares of full scale to the power of `gamma`; what is outside 0 to 1 stays. Overwrites the images."""
     shares = images.sub_(low).div_(width)
@@ -69,7 +82,7 @@ def _raise(images: Tensor, gamma: Tensor, low: Tensor, width: Tensor) -> Tensor:
     return shares.add_(inside.clamp_(min=_TINY**3).log_().mul_(gamma).exp_())
 
 
-def _keeps_levels(parameters: Parameters) -> bool:
+def keeps_levels(parameters: Parameters) -> bool:
     """Whether gain, contrast and brightness are the identity."""
     return bool(
         (parameters.gain == 1).all() and (parameters.contrast == 1).all() and (parameters.brightness == 0).all()

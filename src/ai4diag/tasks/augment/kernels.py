@@ -100,3 +100,120 @@ def nearest(volumes, affine, bend, level, result, start, stop):  # type: ignore[
                 within = 0 <= zi < n0 and 0 <= yi < n1 and 0 <= xi < n2
                 for c in range(channels):
                     result[c, i, j, k] = volumes[c, zi, yi, xi] if within else level[c]
+
+
+@njit(cache=True, nogil=True)
+def extent(volume, start, sides):  # type: ignore[no-untyped-def]
+    """Return the least and the greatest value of each channel in a block, float32 `(channels, 2)`.
+
+    Args:
+        volume: numbers `(channels, i, j, k)`, contiguous.
+        start, sides: first voxel of the block and its size.
+    """
+    ends = np.empty((volume.shape[0], 2), np.float32)
+    first = uintp(start[2])
+    for channel in range(volume.shape[0]):
+        low = np.full(sides[2], np.inf, np.float32)
+        high = np.full(sides[2], -np.inf, np.float32)
+        for i in range(start[0], start[0] + sides[0]):
+            plane = volume[channel, i]
+            for j in range(uintp(start[1]), uintp(start[1] + sides[1])):
+                for k in range(uintp(sides[2])):  # a line of least values, because one would not be vectorised
+                    value = np.float32(plane[j, first + k])
+                    low[k] = min(low[k], value)
+                    high[k] = max(high[k], value)
+        ends[channel] = low.min(), high.max()
+    return ends
+
+
+@njit(cache=True, nogil=True)
+def move_values(volume, start, levels, mirrored, turned, result):  # type: ignore[no-untyped-def]
+    """Cut out a block, cut its values off and scale them, mirror it and turn it, in one pass.
+
+    Args:
+        volume: numbers `(channels, i, j, k)`, contiguous.
+        start: first voxel of the block.
+        levels: float32 `(channels, 6)`: least and greatest value, mean, spread, factor and summand. A value `v` within
+            them becomes `(v - mean) / spread * factor + summand`.
+        mirrored: which axes of the block are mirrored.
+        turned: whether its last two axes then change places.
+        result: float32 `(channels, *window)`, contiguous.
+    """
+    sides = _sides(result, turned)
+    plane = np.empty(sides[1:], np.float32)
+    for channel in range(volume.shape[0]):
+        for i in range(sides[0]):
+            source = volume[channel, start[0] + (sides[0] - 1 - i if mirrored[0] else i)]
+            _scale_plane(source, start, levels[channel], mirrored, plane if turned else result[channel, i])
+            if turned:
+                _turn_plane(plane, result[channel, i])
+
+
+@njit(cache=True, nogil=True)
+def move_labels(volume, start, mirrored, turned, result):  # type: ignore[no-untyped-def]
+    """Do what `move_values` does, leaving the values as they are; `volume` and `result` are of one type."""
+    sides = _sides(result, turned)
+    plane = np.empty(sides[1:], result.dtype)
+    for channel in range(volume.shape[0]):
+        for i in range(sides[0]):
+            source = volume[channel, start[0] + (sides[0] - 1 - i if mirrored[0] else i)]
+            _copy_plane(source, start, mirrored, plane if turned else result[channel, i])
+            if turned:
+                _turn_plane(plane, result[channel, i])
+
+
+@njit(cache=True, nogil=True)
+def _sides(result, turned):  # type: ignore[no-untyped-def]
+    _, i, j, k = result.shape
+    return (i, k, j) if turned else (i, j, k)
+
+
+@njit(cache=True, nogil=True)
+def _scale_plane(source, start, levels, mirrored, target):  # type: ignore[no-untyped-def]
+    low, high, mean, spread, factor, summand = levels
+    rows, columns = uintp(target.shape[0]), uintp(target.shape[1])
+    first, last = uintp(start[2]), uintp(start[2] + target.shape[1] - 1)
+    for row in range(rows):
+        j = uintp(start[1]) + (rows - uintp(1) - row if mirrored[1] else row)
+        if mirrored[2]:
+            for column in range(columns):
+                value = np.float32(source[j, last - column])
+                value = low if value < low else value
+                value = high if value > high else value
+                target[row, column] = (value - mean) / spread * factor + summand
+        else:
+            for column in range(columns):
+                value = np.float32(source[j, first + column])
+                value = low if value < low else value
+                value = high if value > high else value
+                target[row, column] = (value - mean) / spread * factor + summand
+
+
+@njit(cache=True, nogil=True)
+def _copy_plane(source, start, mirrored, target):  # type: ignore[no-untyped-def]
+    rows, columns = uintp(target.shape[0]), uintp(target.shape[1])
+    first, last = uintp(start[2]), uintp(start[2] + target.shape[1] - 1)
+    for row in range(rows):
+        j = uintp(start[1]) + (rows - uintp(1) - row if mirrored[1] else row)
+        if mirrored[2]:
+            for column in range(columns):
+                target[row, column] = source[j, last - column]
+        else:
+            for column in range(columns):
+                target[row, column] = source[j, first + column]
+
+
+@njit(cache=True, nogil=True)
+def _turn_plane(plane, target):  # type: ignore[no-untyped-def]
+    """Write the transposed plane, block by block, so that lines of both stay in the cache."""
+    rows, columns, side = uintp(target.shape[0]), uintp(target.shape[1]), uintp(8)
+    for top in range(uintp(0), rows, side):
+        for left in range(uintp(0), columns, side):
+            if top + side <= rows and left + side <= columns:
+                for row in range(side):  # a known number of steps, which the compiler unrolls
+                    for column in range(side):
+                        target[top + row, left + column] = plane[left + column, top + row]
+            else:
+                for row in range(top, min(top + side, rows)):
+                    for column in range(left, min(left + side, columns)):
+                        target[row, column] = plane[column, row]

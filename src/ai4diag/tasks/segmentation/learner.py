@@ -24,7 +24,7 @@ from ai4diag.data.volume_store import SIDES, affines_of
 from ai4diag.errors import ConfigError, DataError, did_you_mean
 from ai4diag.evaluation.overlap import confusion, dice
 from ai4diag.masks import encode
-from ai4diag.tasks.augment import Parameters, apply, draw
+from ai4diag.tasks.augment import Moves, Parameters, apply, draw
 from ai4diag.tasks.augment import plan as plan_changes
 from ai4diag.tasks.memory import halving
 from ai4diag.tasks.segmentation.answers import keep_largest, label_map
@@ -106,32 +106,41 @@ class SegmentationLearner:
 
     def read(
         self, rows: Tensor, generator: torch.Generator, share: slice = slice(None)
-    ) -> tuple[Tensor, Tensor, Parameters]:
+    ) -> tuple[Tensor, Tensor, Parameters | None]:
         """Return patches and masks of a share of a batch, and what is to be changed in them; all on the CPU.
 
         Args:
             rows: int64 `(batch,)`, rows of the prepared index.
             generator: CPU generator; numbers are drawn for the whole batch.
             share: the part of the batch.
+
+        Where the network is on the CPU and volumes are only moved and brightened, that is done while they are read,
+        and nothing remains to be changed: None.
         """
-        images, masks = (self._layers(part) for part in self._cutter.cut(rows.tolist(), generator, share))
-        each = len(images) // len(rows[share])  # layers of a volume
-        size = tuple(images.shape[2:])
-        spacing = self._flat(self.plan.spacing_mm)
-        parameters = draw(self.changes, len(rows) * each, images.shape[1], size, size, spacing, generator)
+        places = self._cutter.places(rows.tolist(), generator, share)
+        across, patch = self.plan.across, self.plan.patch
+        each = 1 if across is None else patch[across]  # layers of a volume
+        size, spacing = self._flat(patch), self._flat(self.plan.spacing_mm)
+        parameters = draw(self.changes, len(rows) * each, len(self.channels), size, size, spacing, generator)
         first, last, _ = share.indices(len(rows))
-        return images, masks, parameters[first * each : last * each]
+        parameters = parameters[first * each : last * each]
+        if self._device.type == "cpu" and (moves := Moves.of(parameters)) is not None:
+            return *self._cutter.moved(places, moves), None
+        images, masks = (self._layers(part) for part in self._cutter.fill(places))
+        return images, masks, parameters
 
     def loss(self, rows: Tensor, generator: torch.Generator, share: slice = slice(None)) -> dict[str, Tensor]:
         """Return the losses of a share of one augmented batch; `rows` int64 `(batch,)` on the CPU."""
         return self.loss_of(self.read(rows, generator, share))
 
-    def loss_of(self, item: tuple[Tensor, Tensor, Parameters]) -> dict[str, Tensor]:
+    def loss_of(self, item: tuple[Tensor, Tensor, Parameters | None]) -> dict[str, Tensor]:
         """Return the losses of what `read` gave."""
-        images, masks = (part.to(self._device) for part in item[:2])
-        changed, moved = apply(images, item[2], 0.0, masks)
-        assert moved is not None
-        return losses(self.network(changed), moved, [self._flat(stride) for stride in self.plan.strides])
+        (images, masks), parameters = (part.to(self._device) for part in item[:2]), item[2]
+        if parameters is not None:
+            images, moved = apply(images, parameters, 0.0, masks)
+            assert moved is not None
+            masks = moved
+        return losses(self.network(images), masks, [self._flat(stride) for stride in self.plan.strides])
 
     def score(self, prepared: Prepared, rows: Rows) -> dict[str, float]:
         """Return `score`, the mean Dice over cases and classes on the packed grid, and that of each class.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ai4diag.data.prepared import Prepared
+from ai4diag.tasks.augment import AS_IT_IS, TYPES, Block, Moves
 
 Floats = npt.NDArray[np.float32]
 Sides = tuple[int, int, int]
@@ -40,10 +41,6 @@ class Intensities:
         if row not in self._own:
             self._own[row] = np.array([levels(channel) for channel in volume], np.float32)
         return self._own[row]
-
-    def forget(self) -> None:
-        """Forget the volumes that were looked at; other cases will have their row numbers."""
-        self._own.clear()
 
 
 def levels(values: npt.NDArray[Any]) -> tuple[float, float, float, float]:
@@ -87,6 +84,35 @@ def foreground_levels(prepared: Prepared, rows: npt.NDArray[np.int64]) -> Floats
     return np.array([levels(channel) for channel in np.concatenate(found, axis=1)], np.float32)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a patch lies.
+
+    Attributes:
+        row: of the prepared index.
+        start: first voxel along each axis; negative where the patch begins outside the volume.
+        sides: of the volume in voxels.
+    """
+
+    row: int
+    start: Sides
+    sides: tuple[int, ...]
+
+    def is_inside(self, size: Sides) -> bool:
+        """Whether a patch of this size lies in the volume as a whole."""
+        ends = zip(self.start, size, self.sides, strict=True)
+        return all(first >= 0 and first + wanted <= side for first, wanted, side in ends)
+
+    def slices(self, size: Sides) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """Return the part of volume `(channels, i, j, k)` that the patch shows, and where it stands in the patch."""
+        inside, into = [slice(None)], [slice(None)]
+        for first, side, wanted in zip(self.start, self.sides, size, strict=True):
+            low, high = max(first, 0), min(first + wanted, side)
+            inside.append(slice(low, high))
+            into.append(slice(low - first, high - first))
+        return tuple(inside), tuple(into)
+
+
 class Cutter:
     """Cuts patches out of packed volumes.
 
@@ -107,32 +133,50 @@ class Cutter:
         }
 
     def cut(self, rows: Sequence[int], generator: torch.Generator, share: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Return images float32 `(batch, channels, *size)` and masks uint8 `(batch, 1, *size)` of a share of a batch.
+        """Return what `fill` gives for `places`."""
+        return self.fill(self.places(rows, generator, share))
+
+    def places(self, rows: Sequence[int], generator: torch.Generator, share: slice = slice(None)) -> list[Place]:
+        """Draw where the patches of a share of a batch lie.
 
         Seven numbers are drawn for each row, whatever is done with them. Where a volume is smaller than the patch, it
         is placed at random in it.
         """
         drawn = torch.rand(len(rows), 7, generator=generator, dtype=torch.float64).numpy()[share]
-        rows = rows[share]
-        channels = self.prepared.volumes[rows[0]].shape[0]
-        images = np.zeros((len(rows), channels, *self.size), np.float32)
-        masks = np.zeros((len(rows), 1, *self.size), np.uint8)
-        for number, (row, dice) in enumerate(zip(rows, drawn, strict=True)):
-            volume, mask = self.prepared.volumes[row], self.prepared.masks[row]
-            start = self._start(row, volume.shape[1:], dice)
-            inside: list[slice] = []
-            into: list[slice] = []
-            for first, side, wanted in zip(start, volume.shape[1:], self.size, strict=True):
-                low, high = max(first, 0), min(first + wanted, side)
-                inside.append(slice(low, high))
-                into.append(slice(low - first, high - first))
-            four = self.intensities.of(row, volume)
-            part = volume[:, inside[0], inside[1], inside[2]]
-            scale_into(images[number][:, into[0], into[1], into[2]], part, four)
-            masks[number][:, into[0], into[1], into[2]] = mask[:, inside[0], inside[1], inside[2]]
+        found = []
+        for row, dice in zip(rows[share], drawn, strict=True):
+            sides = self.prepared.volumes[row].shape[1:]
+            found.append(Place(row, self._start(row, sides, dice), sides))
+        return found
+
+    def fill(self, places: Sequence[Place]) -> tuple[Tensor, Tensor]:
+        """Return images float32 `(batch, channels, *size)` and masks uint8 `(batch, 1, *size)`."""
+        channels = self.prepared.volumes[places[0].row].shape[0]
+        images = np.zeros((len(places), channels, *self.size), np.float32)
+        masks = np.zeros((len(places), 1, *self.size), np.uint8)
+        for image, target, place in zip(images, masks, places, strict=True):
+            volume, mask = self.prepared.volumes[place.row], self.prepared.masks[place.row]
+            four = self.intensities.of(place.row, volume)
+            inside, into = place.slices(self.size)
+            scale_into(image[into], volume[inside], four)
+            target[into] = mask[inside]
         return torch.from_numpy(images), torch.from_numpy(masks)
 
-    def _start(self, row: int, sides: Sequence[int], dice: npt.NDArray[np.float64]) -> list[int]:
+    def moved(self, places: Sequence[Place], moves: Moves) -> tuple[Tensor, Tensor]:
+        """Return what `apply` makes of `fill` and the parameters of the moves, in one pass where it can be done."""
+        blocks, masks = [], []
+        for place in places:
+            volume, mask = (np.asarray(store[place.row]) for store in (self.prepared.volumes, self.prepared.masks))
+            start, four = place.start, self.intensities.of(place.row, volume)
+            if not place.is_inside(self.size) or volume.dtype.name not in TYPES:
+                image, label = self.fill([place])
+                volume, mask, start = image[0].numpy(), label[0].numpy(), (0, 0, 0)
+                four = np.tile(AS_IT_IS, (len(volume), 1))
+            blocks.append(Block(volume, start, four))
+            masks.append(mask)
+        return moves.images(blocks), moves.masks(masks, [block.start for block in blocks])
+
+    def _start(self, row: int, sides: Sequence[int], dice: npt.NDArray[np.float64]) -> Sides:
         """Return the first voxel of the patch along each axis; negative where it begins outside."""
         places = self._places.get(row, [])
         centre: Sequence[float] = [float(share * side) for share, side in zip(dice[:3], sides, strict=True)]
@@ -145,4 +189,4 @@ class Cutter:
                 found.append(-int((dice[axis] * 97 + dice[6]) % 1 * (wanted - side + 1)))
             else:
                 found.append(int(np.clip(round(centre[axis] - wanted / 2), 0, side - wanted)))
-        return found
+        return found[0], found[1], found[2]
