@@ -35,6 +35,7 @@ def test_every_topic_says_what_it_compares_and_can_be_run(name):
     assert callable(importlib.import_module(f"benchmarks.{name}").run)
 
 
+@pytest.mark.slow
 def test_one_topic_for_real():
     from benchmarks.boxes import free_response
 
@@ -110,6 +111,7 @@ def test_sides_take_turns_and_the_first_round_does_not_count():
     assert len(mine.rounds) == len(theirs.rounds) == 3
 
 
+@pytest.mark.slow
 def test_time_is_that_of_the_processor_and_grows_with_the_work():
     values = np.random.default_rng(0).random(200_000)
     once, ten = side_by_side(lambda: np.sort(values), repeat(lambda: np.sort(values), 10), rounds=3)

@@ -139,6 +139,7 @@ def together(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "tolerance"), [(Noisy, 1e-12), (Pictures, 1e-12), (Noisy32, 1e-5)])
 def test_two_processes_give_what_one_gives(together, kind, tolerance):
     alone = kind()
@@ -157,6 +158,7 @@ def test_two_processes_give_what_one_gives(together, kind, tolerance):
         assert bool(events) == (rank == 0)  # only the first tells
 
 
+@pytest.mark.slow
 def test_a_learner_without_shares_learns_too_and_all_processes_agree(together):
     (one, _), (two, _) = (json.loads((together / f"Own-{rank}-said.json").read_text()) for rank in (0, 1))
     assert one == two
@@ -167,6 +169,7 @@ def test_a_learner_without_shares_learns_too_and_all_processes_agree(together):
             assert torch.equal(left[name], right[name]), name
 
 
+@pytest.mark.slow
 def test_a_bad_loss_of_one_process_ends_both_and_is_kept_once(together):
     (one, _), (two, _) = (json.loads((together / f"BadCase-{rank}-said.json").read_text()) for rank in (0, 1))
     assert one.startswith("The loss is nan in epoch 1")
