@@ -192,6 +192,16 @@ def test_new_files_that_do_not_fit_are_named(tmp_path):
             TASK.gather([tmp_path / name], learner, tmp_path / "packed")
 
 
+def test_a_model_of_changed_images_refuses_new_files(tmp_path):
+    prepared = write(tmp_path / "cases")
+    learner = TASK.learner(prepared, recipe(epochs=1), {"preprocess": lambda image: 255 - image})
+    learner.place(prepared, np.arange(4), torch.device("cpu"))
+    learner.save(tmp_path / "model")
+    Image.fromarray(prepared.images[0, 0]).save(tmp_path / "scan.png")
+    with pytest.raises(DataError, match="changes images in `preprocess`"):
+        TASK.gather([tmp_path / "scan.png"], TASK.load(tmp_path / "model"), tmp_path)
+
+
 def test_a_picture_of_another_size_is_resampled(tmp_path):
     prepared = write(tmp_path / "cases")
     learner, _ = trained(prepared, recipe(epochs=1))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import TypeAdapter
 
 from ai4diag.config.classification import ClassificationModel, ClassificationRecipe
-from ai4diag.errors import ConfigError
+from ai4diag.errors import ConfigError, DataError
 from ai4diag.tasks.base import check_hooks
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Classification:
             size=size,
             changes=plan(recipe.train.augment, len(size)),
             seed=recipe.train.seed,
+            preprocessed="preprocess" in hooks,
         )
 
     def load(self, folder: Path) -> Learner:
@@ -93,11 +94,17 @@ class Classification:
         """Read new pictures (PNG, JPEG, TIFF, BMP) or arrays (`.npz`) and pack them in the size of the model.
 
         Raises:
-            DataError: a file cannot be read, or has another number of channels or sides than the model's images.
+            DataError: a file cannot be read, or has another number of channels or sides than the model's images; or the
+                model's pipeline changes images in `preprocess`, which is not a part of the model.
         """
         from ai4diag.data.gather_images import gather_images
 
         known = cast("ClassificationLearner", learner)
+        if known.preprocessed:
+            raise DataError(
+                "The pipeline changes images in `preprocess` of its pipeline.py, which is no part of the model.",
+                "Prepare the new files as a data set of the pipeline.",
+            )
         return gather_images(inputs, folder, known.target, known.classes, known.channels, known.size)
 
     def deliver(self, table: pd.DataFrame, prepared: Prepared, folder: Path) -> list[Path]:

@@ -47,6 +47,7 @@ class ClassificationLearner:
         changes: how training images are changed at random.
         seed: of the initial weights.
         initial: whether to read `model.weights`, if it is given.
+        preprocessed: whether the pipeline changes packed images in a hook, which new files would lack.
 
     Raises:
         ConfigError: the images are too small for the network, or `model.weights` fits nowhere.
@@ -64,7 +65,9 @@ class ClassificationLearner:
         seed: int,
         *,
         initial: bool = True,
+        preprocessed: bool = False,
     ) -> None:
+        self.preprocessed = preprocessed
         self.model, self.target, self.changes = model, target, changes
         self.classes, self.channels, self.size = tuple(classes), tuple(channels), tuple(size)
         outputs = answers.outputs(target, len(self.classes))
@@ -165,6 +168,7 @@ class ClassificationLearner:
             "mean": self.mean.tolist(),
             "spread": self.spread.tolist(),
             **({"started_from": self.started_from} if self.started_from else {}),
+            **({"preprocessed": True} if self.preprocessed else {}),
         }
         write_model(folder, "classification", WEIGHTS, save_tensors(weights), facts)
 
@@ -262,6 +266,7 @@ def read_learner(model: ClassificationModel, facts: Mapping[str, Any], weights: 
             )
     learner.network.load_state_dict(stored)
     learner.mean, learner.spread = torch.tensor(facts["mean"]), torch.tensor(facts["spread"])
+    learner.preprocessed = facts.get("preprocessed", False)
     learner._move(torch.device("cpu"))
     learner.network.eval()
     return learner
