@@ -56,13 +56,7 @@ def prepare_scans(
     if card.scans is None:
         raise DataError(f"{card.name} has no volumes.", "Choose a data set of volumes with boxes.")
     verify(card, raw)
-    cases, findings = read_scan_cases(raw, card.scans)
-    stop_on_errors(findings, card.name)
-    index, noticed = image_index([case.name for case in cases], card, raw)
-    findings += noticed
-    kept, parts, noticed = official_parts(index["case_id"], card, raw, recipe.data.split)
-    findings += noticed
-    cases, index = [cases[row] for row in np.flatnonzero(kept)], index[kept].reset_index(drop=True)
+    cases, index, parts, findings = _chosen(raw, card, recipe)
     source = BoxSource(raw, card, [case.name for case in cases])
     findings += source.findings
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,24 +73,40 @@ def prepare_scans(
         findings += noticed + part_findings(split, index, boxes, card.classes)
         stop_on_errors(findings, card.name)
         store = writer.store()
+        facts = {
+            "task": "detection",
+            "dataset": card.name,
+            "card_sha256": card.sha256,
+            "classes": list(card.classes),
+            "channels": list(card.scans.channels),
+            "image_size": store.shape[:, 1:].max(axis=0).tolist(),
+            "packing": packing_facts(recipe, preprocess is not None),
+            "statistics": _statistics(boxes, packed.spacings, training_rows(split), card),
+        }
         write_prepared(
             folder,
-            facts={
-                "task": "detection",
-                "dataset": card.name,
-                "card_sha256": card.sha256,
-                "classes": list(card.classes),
-                "channels": list(card.scans.channels),
-                "image_size": store.shape[:, 1:].max(axis=0).tolist(),
-                "packing": packing_facts(recipe, preprocess is not None),
-                "statistics": _statistics(boxes, packed.spacings, training_rows(split), card),
-            },
+            facts=facts,
             index=index,
             split=split,
             findings=findings,
             arrays={"volumes": store.flat},
             tables={"boxes": boxes, "volumes": volume_table(store, np.array(packed.affines))},
         )
+
+
+def _chosen(
+    raw: Path, card: Card, recipe: DetectionRecipe
+) -> tuple[list[ScanCase], pd.DataFrame, pd.Series | None, list[Finding]]:
+    """Return the cases that the split takes, their index, their parts where the split is the official one, findings."""
+    assert card.scans is not None
+    cases, findings = read_scan_cases(raw, card.scans)
+    stop_on_errors(findings, card.name)
+    index, noticed = image_index([case.name for case in cases], card, raw)
+    findings += noticed
+    kept, parts, noticed = official_parts(index["case_id"], card, raw, recipe.data.split)
+    findings += noticed
+    cases = [cases[row] for row in np.flatnonzero(kept)]
+    return cases, index[kept].reset_index(drop=True), parts, findings
 
 
 def packing_facts(recipe: DetectionRecipe, preprocessed: bool) -> dict[str, Any]:
