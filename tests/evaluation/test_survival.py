@@ -147,6 +147,19 @@ def test_brier_by_hand() -> None:
     assert found == pytest.approx([first, (0.2**2 + 0.3**2 / staying + 0.1**2 / staying) / 4])
 
 
+def test_brier_weighs_an_event_by_who_was_censored_before_it_and_not_at_the_same_time() -> None:
+    time, event, _ = cohort(90)
+    survival = np.random.default_rng(3).uniform(size=(90, 3))
+    before = staying_before(time, event)
+    staying = KaplanMeierFitter().fit(np.where(event, time, time + 1e-6), ~event)
+    assert any(((time == day) & ~event).any() for day in time[event])  # ties of both kinds are there
+    for k, day in enumerate(DAYS):
+        after = staying.survival_function_at_times(day + 1e-3).iloc[0]
+        died, alive = event & (time <= day), time > day
+        expected = (survival[died, k] ** 2 / before[died]).sum() + ((1 - survival[alive, k]) ** 2).sum() / after
+        assert Outcomes(time, event).brier(survival, DAYS)[0, k] == pytest.approx(expected / 90, abs=1e-9)
+
+
 def test_integrated_brier_of_the_true_exponential_model() -> None:
     """Its error at t is S (1 - S); the mean over time has a closed form, with censoring and without."""
     rng = np.random.default_rng(7)
@@ -255,6 +268,8 @@ def test_estimates_of_a_table() -> None:
         "brier_integrated",
     ]
     assert values["c_index"] == pytest.approx(concordance_index(table["time_days"], -table["score"], table["event"]))
+    assert values["c_index_uno"] == outcomes.concordance(table["score"], uno=True, until_days=400)[0]
+    assert values["c_index_uno"] != outcomes.concordance(table["score"], uno=True)[0]
     assert values["auroc_at_400_days"] == outcomes.auroc(table["score"], 400)[0]
     assert values["brier_at_400_days"] == brier[0, 2]
     assert values["brier_integrated"] == pytest.approx(
@@ -294,6 +309,12 @@ def test_curves_count_groups_and_name_the_least_expected() -> None:
         for t, s in zip(died["time_days"], died["survival"], strict=True)
     ]
     assert [line["survival"] for line in found["worst"]] == pytest.approx(sorted(likely, reverse=True)[:20])
+    late = predictions(20)  # an event after the last predicted day: nothing was said of that time
+    late.loc[0, ["time_days", "event"]] = 800.0, 1
+    late.at[0, "survival"] = np.ones(3)
+    found = evaluate(late, task="tabular", target="time_to_event", classes=["alive", "died"], plan=PLAN).curves
+    assert found["worst"]
+    assert "p000" not in [line["case_id"] for line in found["worst"]]
 
 
 @pytest.mark.parametrize(
@@ -330,6 +351,12 @@ def test_the_report_shows_curves_groups_and_the_least_expected() -> None:
     fitted = KaplanMeierFitter().fit(low["time_days"], low["event"])
     died = 100 * (1 - fitted.survival_function_at_times([100.0]).iloc[0])
     predicted = 100 * (1 - np.stack(low["survival"].tolist())[:, 0].mean())
+    assert charts["calibration"].table.rows[0][:4] == (
+        "100 days",
+        "low risk",
+        words.number(predicted / 100),
+        words.number(died / 100),
+    )
     groups = showing.confusion(found)
     assert groups is not None
     assert groups.rows[0][3] == f"{died:.0f} %, {predicted:.0f} %"

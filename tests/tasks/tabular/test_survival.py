@@ -181,10 +181,11 @@ def test_baseline_by_hand() -> None:
     assert np.isnan(found[:, 3]).all()  # nobody was under observation so long
 
 
-def test_risk_groups_are_thirds_of_the_training_part(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [COX, MLP], ids=["cox", "cox_mlp"])
+def test_risk_groups_are_thirds_of_the_training_part(tmp_path: Path, model: dict[str, Any]) -> None:
     cases = prepared(tmp_path, cohort(150))
     fold = cases.folds()[-1]
-    learner = trained(cases, COX)
+    learner = trained(cases, model)
     train = learner.predict(cases, fold.train)
     assert train["score"].mean() == pytest.approx(0, abs=1e-12)
     assert np.ptp(np.bincount(train["risk_group"])[1:]) <= 1
