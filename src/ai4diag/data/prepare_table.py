@@ -74,7 +74,7 @@ def prepare_table(
         "card_sha256": card.sha256,
         "classes": list(card.classes),
         "features": described,
-        "reading": reading(card, card.table, columns),
+        "reading": reading(card, card.table, columns) | ({} if preprocess is None else {"preprocessed": True}),
         "statistics": feature_statistics(features[train], described, truth[train], card.classes),
     }
     if card.table.time is not None:

@@ -26,12 +26,12 @@ from tests.data.helpers import TOY_TABLE, toy_rows, toy_table, write_card
 NAMES = ["case", "age", "sex", "chol", "outcome"]
 
 
-def model(tmp_path: Path, network: str = "logistic_regression") -> tuple[Any, Prepared]:
+def model(tmp_path: Path, network: str = "logistic_regression", preprocess: Any = None) -> tuple[Any, Prepared]:
     """Train on the toy table; return the model as it comes back from its folder, and the cases."""
     raw, card = toy_table(tmp_path / "raw")
     values = {"task": "tabular", "data": {"dataset": "toy"}, "model": {"network": network}, "train": {"epochs": 5}}
     recipe = parse(TabularRecipe, {**values, "evaluate": {"primary": "auroc"}}, "toy")
-    prepare_table(raw, card, recipe, tmp_path / "prepared")
+    prepare_table(raw, card, recipe, tmp_path / "prepared", preprocess=preprocess)
     prepared = Prepared.open(tmp_path / "prepared")
     learner = task("tabular").learner(prepared, recipe, {})
     fit(learner, prepared, prepared.folds()[-1], recipe.train, lambda name, fields: None)
@@ -155,6 +155,12 @@ def test_the_size_that_a_sheet_gives_for_itself_is_not_trusted(tmp_path: Path) -
             target.writestr(name, changed)
     assert excel(boastful) == excel(plain)
     assert len(excel(plain)) == 7
+
+
+def test_a_model_of_a_changed_table_refuses_new_rows(tmp_path: Path) -> None:
+    learner, _ = model(tmp_path, preprocess=lambda table: table.assign(age=table["age"] / 10))
+    with pytest.raises(DataError, match="changes the table in `preprocess`"):
+        answers(learner, tmp_path, written(tmp_path, rows()))
 
 
 def test_a_model_without_a_description_takes_names_of_levels(tmp_path: Path) -> None:

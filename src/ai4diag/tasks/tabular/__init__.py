@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from ai4diag.config.tabular import TIME_TO_EVENT, Cox, CoxMlp, TabularModel, TabularRecipe
-from ai4diag.errors import ConfigError
+from ai4diag.errors import ConfigError, DataError
 from ai4diag.tasks.base import check_hooks
 from ai4diag.tasks.stored import read_model
 
@@ -95,11 +95,17 @@ class Tabular:
         """Read new rows from CSV, Excel or Parquet; see `ai4diag.data.gather_table`.
 
         Raises:
-            DataError: a file is not what the model learned from; every such place is named with its cure.
+            DataError: a file is not what the model learned from; every such place is named with its cure. Or the
+                model's pipeline changes the table in `preprocess`, which is not a part of the model.
         """
         from ai4diag.data.gather_table import gather_table
 
         model: Any = learner
+        if model.reading.get("preprocessed"):
+            raise DataError(
+                "The pipeline changes the table in `preprocess` of its pipeline.py, which is no part of the model.",
+                "Prepare the new rows as a data set of the pipeline.",
+            )
         return gather_table(inputs, folder, model.features, model.reading)
 
     def deliver(self, table: pd.DataFrame, prepared: Prepared, folder: Path) -> list[Path]:
