@@ -22,6 +22,8 @@ BROKEN = (
     *(zipfile.BadZipFile, zlib.error, ParseError, RuntimeError),
 )
 """What openpyxl and the standard library raise of a damaged file; `RuntimeError` of one with a password."""
+MOST_CELLS = 2**27
+"""Cells of a Parquet file: equal ones are packed so tightly that the size of the file says nothing."""
 
 
 def excel(path: Path) -> Rows:
@@ -68,15 +70,18 @@ def parquet(path: Path) -> Rows:
     """Return the names and the lines of a Parquet file; the names are line 1.
 
     Raises:
-        ReadError: the file is missing, or is no Parquet file.
+        ReadError: the file is missing, is no Parquet file, or has too many cells.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     _refuse_absent(path)
     try:
+        facts = pq.read_metadata(path)
+        if (cells := facts.num_rows * facts.num_columns) > MOST_CELLS:
+            raise ReadError(path.name, f"{cells} cells", f"at most {MOST_CELLS}", "Divide the file.")
         columns = pq.read_table(path).to_pydict()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ReadError(path.name, f"no readable Parquet file ({error})", "a .parquet file", "Save it again.") from None
     lines = zip(*columns.values(), strict=True)
     return [

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ai4diag.config.base import parse
@@ -17,7 +19,7 @@ from ai4diag.data.gather_table import gather_table
 from ai4diag.data.prepare_table import prepare_table
 from ai4diag.data.prepared import Prepared
 from ai4diag.data.problems import ReadError
-from ai4diag.data.sheets import excel
+from ai4diag.data.sheets import excel, parquet
 from ai4diag.errors import DataError
 from ai4diag.tasks import task
 from ai4diag.training.loop import fit
@@ -142,6 +144,16 @@ def test_a_torn_sheet_is_refused(tmp_path: Path, member: str) -> None:
             target.writestr(name, content[: len(content) // 2] if name == member else content)
     with pytest.raises(ReadError, match="no readable Excel file"):
         excel(torn)
+
+
+def test_a_parquet_file_of_few_bytes_and_too_many_cells_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.parquet"
+    count = 10_000_000
+    column = pa.array(np.zeros(count, np.int8))
+    pq.write_table(pa.table({f"c{number}": column for number in range(14)}), path)
+    assert path.stat().st_size < count
+    with pytest.raises(ReadError, match="140000000 cells"):
+        parquet(path)
 
 
 def test_the_size_that_a_sheet_gives_for_itself_is_not_trusted(tmp_path: Path) -> None:
