@@ -1,5 +1,8 @@
 """From prepared volumes to answers in the files' own geometry, through the learner, its bundle and new files."""
 
+import dataclasses
+import warnings
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -172,6 +175,25 @@ def test_a_file_that_shows_nothing_is_refused(toy, tmp_path):
     write_case(tmp_path, "black", Volume(image.array * 0, image.affine), image)
     with pytest.raises(DataError, match=r"black\.nii\.gz holds the value 0 in every voxel"):
         TASK.gather([tmp_path / "images" / "black.nii.gz"], learner_of(toy), tmp_path / "scratch")
+
+
+def test_a_class_that_no_case_holds_is_left_out_of_the_score(toy):
+    class NeverTheBox(ByBrightness):
+        def forward(self, images):
+            (found,) = super().forward(images)
+            return [torch.cat([found[:, :2], found[:, 2:] - 1e4], 1)]
+
+    masks = toy.masks.flat.copy()
+    masks[masks == 2] = 0
+    without = Prepared(toy.folder, toy.facts, toy.index, toy.split)
+    object.__setattr__(without, "masks", dataclasses.replace(toy.masks, flat=masks))
+    learner = learner_of(toy)
+    learner.network = NeverTheBox()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures = learner.score(without, np.arange(3))
+    assert np.isnan(figures["dice_box"])
+    assert figures["score"] == figures["dice_ball"] > 0.99
 
 
 def test_cases_of_another_data_set_are_refused(toy, tmp_path):

@@ -145,15 +145,15 @@ class SegmentationLearner:
     def score(self, prepared: Prepared, rows: Rows) -> dict[str, float]:
         """Return `score`, the mean Dice over cases and classes on the packed grid, and that of each class.
 
-        NaN-free: a class that neither truth nor answer of a case holds is left out of the mean.
+        A class that neither truth nor answer of a case holds is left out of the means; NaN where that leaves nothing.
         """
         self.network.eval()
         table = np.full((len(rows), len(self.classes)), np.nan)
         for number, shares in self._answers(prepared, rows, [()]):
             counts = confusion(prepared.masks[rows[number]][0], shares.argmax(0), len(self.classes) + 1)
             table[number] = dice(counts)[1:]
-        each = {f"dice_{name}": float(np.nanmean(line)) for name, line in zip(self.classes, table.T, strict=True)}
-        return {"score": float(np.nanmean(table)), **each}
+        each = {f"dice_{name}": _mean(line) for name, line in zip(self.classes, table.T, strict=True)}
+        return {"score": _mean(table), **each}
 
     def predict(self, prepared: Prepared, rows: Rows) -> pd.DataFrame:
         """Return `runs` (`ai4diag.masks`), one line per row: the label map on the grid of the file, canonical axes.
@@ -352,6 +352,11 @@ def read_learner(facts: Mapping[str, Any], weights: bytes) -> SegmentationLearne
         learner.intensities = Intensities(np.array(facts["intensities"], np.float32))
     learner.network.eval()
     return learner
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    """Return the mean of what is defined, NaN where nothing is."""
+    return float("nan") if np.isnan(values).all() else float(np.nanmean(values))
 
 
 def _mirrorings(axes: Sequence[int]) -> list[tuple[int, ...]]:
