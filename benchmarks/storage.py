@@ -84,24 +84,20 @@ def adding(folder: Path) -> Row:
 
 
 def nothing_to_do(folder: Path) -> list[Row]:
-    """Measure `dvc repro` of all pipelines when nothing has changed; no row where no pipeline is up to date."""
+    """Measure `dvc repro` of all pipelines when nothing has changed; no row where one of them is out of date."""
     clone = folder / "clone"
     git = str(shutil.which("git"))
     subprocess.run([git, "clone", "--quiet", "--shared", ROOT, clone], check=True)
     dvc(clone, "config", "--local", "cache.dir", str(ROOT / ".dvc" / "cache"))
     dvc(clone, "checkout", "--quiet", "--allow-missing")
-    changed = {stage.split("@")[-1] for stage in json.loads(dvc(clone, "status", "--json").stdout)}
-    names = [name for name in yaml.safe_load((clone / "params.yaml").read_text())["pipelines"] if name not in changed]
-    if not names:
+    if json.loads(dvc(clone, "status", "--json").stdout):
         return []
-    stages = [f"{stage}@{name}" for name in names for stage in ("prepare", "train", "evaluate", "package")]
-    if b"Running stage" in dvc(clone, "repro", "--dry", *stages).stdout:
-        raise RuntimeError("A pipeline that dvc status calls up to date would run.")
 
     def ours() -> object:
-        return dvc(clone, "repro", "--dry", *stages)
+        return dvc(clone, "repro", "--quiet")
 
-    note = f"{len(names)} pipelines with {len(stages)} stages: {', '.join(names)}."
+    names = yaml.safe_load((clone / "params.yaml").read_text())["pipelines"]
+    note = f"{len(names)} pipelines with four stages each: {', '.join(names)}."
     return [Row("dvc repro with nothing to do", "limit", *bound(3.0, ours), 1.0, versions("dvc"), note)]
 
 
