@@ -11,9 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ai4diag.errors import DataError, MachineError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 
 @contextmanager
@@ -110,6 +114,27 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} does not exist.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not valid JSON: {error}.", "Make it again with the stage that writes it.") from None
+
+
+def read_arrow(path: Path) -> pa.Table:
+    """Read a Parquet file, page checksums verified.
+
+    On this thread alone: Arrow's own threads can be caught in the middle of something when the process ends, and then
+    abort it (apache/arrow#34314).
+
+    Raises:
+        OSError, pyarrow.ArrowException: it cannot be read, or is damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
+        return file.read(use_threads=False)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a table that ai4diag wrote, as `read_arrow` does."""
+    table: pd.DataFrame = read_arrow(path).to_pandas(use_threads=False)
+    return table
 
 
 def sha256_bytes(content: bytes) -> str:

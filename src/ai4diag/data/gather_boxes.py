@@ -20,6 +20,7 @@ from ai4diag.data.split import COLUMNS
 from ai4diag.data.volume import read_volume, stem
 from ai4diag.data.volume_store import AFFINE, packing, volume_table
 from ai4diag.errors import DataError
+from ai4diag.files import read_parquet
 
 IN_IMAGES = ("row_min_px", "column_min_px", "row_max_px", "column_max_px")
 IN_VOLUMES = tuple(f"{axis}_{edge}_voxel" for edge in ("min", "max") for axis in "ijk")
@@ -117,7 +118,7 @@ def box_lines(table: pd.DataFrame, prepared: Prepared) -> tuple[pd.DataFrame, pd
     """
     volumes = "files.parquet" in prepared.facts["files"]
     columns = list(IN_VOLUMES if volumes else IN_IMAGES)
-    files = pd.read_parquet(prepared.folder / "files.parquet") if volumes else None
+    files = read_parquet(prepared.folder / "files.parquet") if volumes else None
     parts = []
     answers = zip(prepared.index["case_id"], table["boxes"], table["labels"], table["scores"], strict=True)
     for row, (name, edges, labels, scores) in enumerate(answers):

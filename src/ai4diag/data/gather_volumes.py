@@ -17,6 +17,7 @@ from ai4diag.data.split import COLUMNS
 from ai4diag.data.volume import Volume, read_volume, stem, write_nifti
 from ai4diag.data.volume_store import SIDES, affines_of, packing, volume_table
 from ai4diag.errors import DataError
+from ai4diag.files import read_parquet
 from ai4diag.masks import decode
 
 
@@ -119,7 +120,7 @@ def write_label_maps(runs: Iterable[Any], prepared: Prepared, folder: Path) -> t
     Returns:
         Volume of each class in ml, one line per case (`case_id`, `file`, `<class>_ml`), and the files.
     """
-    grids = pd.read_parquet(prepared.folder / "grids.parquet")
+    grids = read_parquet(prepared.folder / "grids.parquet")
     sides, affines = grids[list(SIDES)].to_numpy(np.int64), affines_of(grids)
     written: npt.NDArray[np.int64] = np.array([0, *prepared.facts["numbers"]], np.int64)
     kind = np.min_scalar_type(int(written.max()))

@@ -29,7 +29,7 @@ import pandas as pd
 
 from ai4diag.data.volume_store import VolumeStore, masks_of, volumes_of
 from ai4diag.errors import DataError
-from ai4diag.files import atomic_path, read_json, sha256_file, write_json
+from ai4diag.files import atomic_path, read_json, read_parquet, sha256_file, write_json
 from ai4diag.types import PARTS, USUAL_TARGET, Finding
 
 FORMAT = 1
@@ -88,7 +88,7 @@ class Prepared:
         return cls(
             folder=folder,
             facts=facts,
-            index=pd.read_parquet(folder / "index.parquet"),
+            index=read_parquet(folder / "index.parquet"),
             split=pd.read_csv(
                 folder / "split.csv",
                 dtype={"case_id": str, "patient_id": str},
@@ -134,7 +134,7 @@ class Prepared:
     @cached_property
     def volume_table(self) -> pd.DataFrame:
         """Where each volume lies in the flat files, its size and its affine."""
-        return pd.read_parquet(self.folder / "volumes.parquet")
+        return read_parquet(self.folder / "volumes.parquet")
 
     @cached_property
     def volumes(self) -> VolumeStore:
@@ -151,7 +151,7 @@ class Prepared:
     @cached_property
     def boxes(self) -> pd.DataFrame:
         """Truth boxes: case, label, min_*, max_*, ignore; in pixels of the original image."""
-        return pd.read_parquet(self.folder / "boxes.parquet")
+        return read_parquet(self.folder / "boxes.parquet")
 
     def folds(self) -> list[Fold]:
         """Return the folds in order; the last is the one whose model is kept, contrast folds come first."""

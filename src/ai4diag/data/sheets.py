@@ -15,6 +15,7 @@ from xml.etree.ElementTree import ParseError
 
 from ai4diag.data.problems import ReadError
 from ai4diag.data.tables import LARGEST_FILE_BYTES
+from ai4diag.files import read_arrow
 
 Rows = list[tuple[int, list[str]]]
 BROKEN = (
@@ -80,7 +81,7 @@ def parquet(path: Path) -> Rows:
         facts = pq.read_metadata(path)
         if (cells := facts.num_rows * facts.num_columns) > MOST_CELLS:
             raise ReadError(path.name, f"{cells} cells", f"at most {MOST_CELLS}", "Divide the file.")
-        columns = pq.read_table(path).to_pydict()
+        columns = read_arrow(path).to_pydict()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ReadError(path.name, f"no readable Parquet file ({error})", "a .parquet file", "Save it again.") from None
     lines = zip(*columns.values(), strict=True)

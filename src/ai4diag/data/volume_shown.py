@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ai4diag.data import grid
 from ai4diag.data.prepared import Prepared
 from ai4diag.data.volume_store import SIDES, affines_of
+from ai4diag.files import read_parquet
 
 DARKEST, BRIGHTEST = 1, 99
 """Percentiles that become black and white."""
@@ -19,7 +19,7 @@ def grey_volume(prepared: Prepared, row: int) -> npt.NDArray[np.uint8]:
 
     Each voxel takes the nearest packed one; outside the packed grid it is black.
     """
-    grids = pd.read_parquet(prepared.folder / "grids.parquet").iloc[[row]]
+    grids = read_parquet(prepared.folder / "grids.parquet").iloc[[row]]
     packed = prepared.volumes[row][0]
     where = grid.places(affines_of(grids)[0], grids[list(SIDES)].to_numpy()[0], affines_of(prepared.volume_table)[row])
     nearest = [np.round(at).astype(np.int64) for at in where]
@@ -37,7 +37,7 @@ def grey_volume(prepared: Prepared, row: int) -> npt.NDArray[np.uint8]:
 
 def voxel_counts(prepared: Prepared) -> npt.NDArray[np.int64]:
     """Return the voxels of each class of each case as the truth has them, `(cases, classes)`."""
-    runs = pd.read_parquet(prepared.folder / "truth.parquet")["runs"]
+    runs = read_parquet(prepared.folder / "truth.parquet")["runs"]
     counts = np.zeros((len(runs), len(prepared.classes) + 1), np.int64)
     for row, pairs in enumerate(runs):
         np.add.at(counts[row], np.asarray(pairs)[0::2], np.asarray(pairs)[1::2])

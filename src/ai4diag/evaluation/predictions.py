@@ -18,7 +18,7 @@ import pandas as pd
 
 from ai4diag.errors import DataError
 from ai4diag.evaluation.targets import scored_by, target_of
-from ai4diag.files import atomic_path
+from ai4diag.files import atomic_path, read_arrow
 
 KEY = b"ai4diag"
 EVERY_TASK = ("case_id", "patient_id", "fold", "part")
@@ -152,12 +152,11 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        content = pq.read_table(path, page_checksum_verification=True)
+        content = read_arrow(path)
         raw = (content.schema.metadata or {}).get(KEY)
         facts: dict[str, Any] = {**json.loads(raw), KEY.decode(): True} if raw else {}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}.", "Make it again with `train`.") from None
-    return content.to_pandas(), facts
+    return content.to_pandas(use_threads=False), facts

@@ -17,7 +17,7 @@ from ai4diag.config.base import parse_yaml
 from ai4diag.data import catalogue
 from ai4diag.data.prepared import FINAL, Fold, Prepared
 from ai4diag.errors import DataError, GateError, UsageError
-from ai4diag.files import atomic_path, sha256_file, sha256_json, write_json, write_text
+from ai4diag.files import atomic_path, read_parquet, sha256_file, sha256_json, write_json, write_text
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tasks import task
 from ai4diag.tasks.base import Learner, Notify, Task
@@ -242,7 +242,7 @@ def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
         plan=recipe.evaluate,
     )
     if pipeline.seeds > 1:
-        each = pd.read_parquet(stage_file(pipeline, members.SEEDS, "train"))
+        each = read_parquet(stage_file(pipeline, members.SEEDS, "train"))
         evaluation.notes.extend(members.spread(each, evaluation.target, evaluation.classes, recipe.evaluate))
     write_json(pipeline.out / "estimates.json", [item.as_dict() for item in evaluation.estimates])
     unmet = check_gate(evaluation.estimates, recipe.evaluate.accept)

@@ -23,6 +23,7 @@ from ai4diag.data.volume_plan import Plan
 from ai4diag.data.volume_store import SIDES, affines_of
 from ai4diag.errors import ConfigError, DataError, did_you_mean
 from ai4diag.evaluation.overlap import confusion, dice
+from ai4diag.files import read_parquet
 from ai4diag.masks import encode
 from ai4diag.tasks.augment import Moves, Parameters, apply, draw
 from ai4diag.tasks.augment import plan as plan_changes
@@ -163,7 +164,7 @@ class SegmentationLearner:
         """
         self._refuse_others(prepared)
         self.network.eval()
-        grids = pd.read_parquet(prepared.folder / "grids.parquet")
+        grids = read_parquet(prepared.folder / "grids.parquet")
         own, packed = affines_of(grids), affines_of(prepared.volume_table)
         sides = grids[list(SIDES)].to_numpy(np.int64)
         kept = [1 + self.classes.index(name) for name in self.model.largest_component]

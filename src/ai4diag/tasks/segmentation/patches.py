@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 
 from ai4diag.data.prepared import Prepared
+from ai4diag.files import read_parquet
 from ai4diag.tasks.augment import AS_IT_IS, TYPES, Block, Moves
 
 Floats = npt.NDArray[np.float32]
@@ -74,7 +74,7 @@ def scale_into(result: Floats, volume: npt.NDArray[Any], four: Floats) -> None:
 
 def foreground_levels(prepared: Prepared, rows: npt.NDArray[np.int64]) -> Floats:
     """Return the four numbers of each channel over the voxels of all classes in some rows, `(channels, 4)`."""
-    table = pd.read_parquet(prepared.folder / "foreground.parquet")
+    table = read_parquet(prepared.folder / "foreground.parquet")
     voxels = np.load(prepared.folder / "foreground.npy", mmap_mode="r", allow_pickle=False)
     found: list[npt.NDArray[Any]] = []
     chosen = table[table["case"].isin(rows)]
@@ -126,7 +126,7 @@ class Cutter:
     def __init__(self, prepared: Prepared, size: Sides, intensities: Intensities, foreground: float) -> None:
         self.prepared, self.size, self.intensities, self.foreground = prepared, size, intensities, foreground
         self._voxels = np.load(prepared.folder / "foreground.npy", mmap_mode="r", allow_pickle=False)
-        table = pd.read_parquet(prepared.folder / "foreground.parquet")
+        table = read_parquet(prepared.folder / "foreground.parquet")
         self._places: Mapping[int, list[tuple[int, int]]] = {
             int(str(case)): [(int(s), int(n)) for s, n in zip(lines["start"], lines["count"], strict=True) if n]
             for case, lines in table.groupby("case")

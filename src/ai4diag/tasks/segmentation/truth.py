@@ -8,12 +8,13 @@ import pandas as pd
 
 from ai4diag.data.prepared import Prepared
 from ai4diag.data.volume_store import SIDES, affines_of
+from ai4diag.files import read_parquet
 
 
 def truth_columns(prepared: Prepared, rows: npt.NDArray[np.int64]) -> pd.DataFrame:
     """Return `truth_runs` (`ai4diag.masks`), `shape` and `spacing_mm`, one line per row, canonical axes."""
-    grids = pd.read_parquet(prepared.folder / "grids.parquet")
-    runs = pd.read_parquet(prepared.folder / "truth.parquet")["runs"]
+    grids = read_parquet(prepared.folder / "grids.parquet")
+    runs = read_parquet(prepared.folder / "truth.parquet")["runs"]
     spacing = np.linalg.norm(affines_of(grids)[:, :3, :3], axis=1)
     sides = grids[list(SIDES)].to_numpy(np.int64)
     return pd.DataFrame(
