@@ -26,6 +26,7 @@ from ai4diag.tasks.classification import answers
 from ai4diag.tasks.classification.networks import build, load_initial
 from ai4diag.tasks.classification.truth import truth_array, truth_columns
 from ai4diag.tasks.memory import fits
+from ai4diag.tasks.placed import Placed
 from ai4diag.tasks.stored import write_model
 
 WEIGHTS = "model.safetensors"
@@ -35,7 +36,7 @@ PIXELS_AT_ONCE = 1_000_000
 Rows = npt.NDArray[np.int64]
 
 
-class ClassificationLearner:
+class ClassificationLearner(Placed):
     """A classifier for the training loop (`ai4diag.tasks.base.NetworkLearner`).
 
     Args:
@@ -171,17 +172,6 @@ class ClassificationLearner:
             **({"preprocessed": True} if self.preprocessed else {}),
         }
         write_model(folder, "classification", WEIGHTS, save_tensors(weights), facts)
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
-
-    def _move(self, device: torch.device) -> None:
-        """Put the network on the device, in the memory order in which its convolutions are fastest."""
-        self.network.to(device)
-        if len(self.size) == 2:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.mean, self.spread = self.mean.to(device), self.spread.to(device)
 
     def _on_device(self, device: torch.device) -> Tensor | None:
         """Return all images on a GPU that has room for them; None where they are read from their memory map."""

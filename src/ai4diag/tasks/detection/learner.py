@@ -28,6 +28,7 @@ from ai4diag.tasks.detection.looks import Looker, View, rounded_up, views_of
 from ai4diag.tasks.detection.truth import has_volumes, truth_columns
 from ai4diag.tasks.detection.windows import volume_batch
 from ai4diag.tasks.memory import fits
+from ai4diag.tasks.placed import Placed
 from ai4diag.tasks.stored import write_model
 
 WEIGHTS = "model.safetensors"
@@ -79,7 +80,7 @@ def build(model: AnchorFree | RetinaNet, classes: int, channels: int, dimensions
     )
 
 
-class DetectionLearner:
+class DetectionLearner(Placed):
     """A detector for the training loop (`ai4diag.tasks.base.NetworkLearner`).
 
     Args:
@@ -207,17 +208,6 @@ class DetectionLearner:
         """Return what asks the network, as it is now."""
         pieces, same = self.model.predict_window, self.model.same_object
         return Looker(self.network, self._normalise, self._device, self.window, pieces, same)
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.network.parameters()).device
-
-    def _move(self, device: torch.device) -> None:
-        """Put the network on the device, in the memory order in which its convolutions are fastest."""
-        self.network.to(device)
-        if len(self.size) == 2:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.mean, self.spread = self.mean.to(device), self.spread.to(device)
 
     def _normalise(self, images: Tensor) -> Tensor:
         ones = [1] * len(self.size)
