@@ -7,6 +7,7 @@ process takes the same step. Process 0 validates, writes files and tells of even
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 from collections.abc import Sequence
@@ -49,6 +50,7 @@ class Ranks:
             if torch.cuda.is_available():
                 torch.cuda.set_device(local_rank())
             dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+            atexit.register(_leave)
         return cls(dist.get_rank(), dist.get_world_size())
 
     def need(self, cases: int) -> None:
@@ -131,6 +133,12 @@ class Ranks:
                 f"Process {self.rank} of {self.size} lost the others: {str(error).splitlines()[0]}",
                 "One of them has ended; its message says why. The same command goes on from the latest checkpoint.",
             ) from error
+
+
+def _leave() -> None:
+    """End the group's threads before the interpreter does: gloo's may abort a process that ends while they run."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _like(parameter: torch.Tensor, flat: torch.Tensor) -> torch.Tensor:
