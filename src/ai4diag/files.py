@@ -51,12 +51,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
+def exclusive(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock for as long as the context lasts; the system releases it when the process dies, however it dies.
 
     Args:
         path: the lock file; it stays, because removing it would let two processes in.
         what: what is being worked on, for the error.
+        wait: wait for the other process instead of raising; for work of milliseconds.
 
     Raises:
         MachineError: another process holds the lock, or the file cannot be written.
@@ -68,7 +69,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         raise _cannot_write(path, error) from error
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             stream.seek(0)
             other = stream.read().strip()

@@ -23,13 +23,14 @@ from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.types import PARTS
 
 
-def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str]) -> ReportContext:
+def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str], look: int = 0) -> ReportContext:
     """Gather everything that `render` needs beside the evaluation.
 
     Args:
         pipeline: the pipeline, or a variant of it.
         prepared: its prepared cases.
         unmet: what the release gate asks and is not met, in words.
+        look: which look at the test part this is (`ai4diag.pipelines.looks`); 0: not known.
     """
     recipe, card = pipeline.recipe, pipeline.workspace.catalogue.card(pipeline.recipe.data.dataset)
     path = pipeline.folder / "README.md"
@@ -58,7 +59,8 @@ def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str])
         hashes=_hashes(pipeline, card),
         version=__version__,
         checked=_checked(pipeline, prepared),
-        not_checked=_not_checked(pipeline, prepared, card),
+        not_checked=_not_checked(pipeline, prepared, card, look),
+        look=look,
         picture=_picture(prepared),
         volume=_volumes(prepared) if prepared.target == "masks" else None,
         scan=_scans(prepared) if prepared.target == "boxes" and "volumes.npy" in prepared.facts["files"] else None,
@@ -197,7 +199,7 @@ def _patients_shared(prepared: Prepared) -> bool:
     return bool((split.groupby(["fold", "patient_id"])["part"].nunique() > 1).any())
 
 
-def _not_checked(pipeline: Pipeline, prepared: Prepared, card: Card) -> tuple[str, ...]:
+def _not_checked(pipeline: Pipeline, prepared: Prepared, card: Card, look: int) -> tuple[str, ...]:
     sites = sorted(set(prepared.index["site"]))
     where = "the one site" if len(sites) == 1 else f"the {len(sites)} sites"
     lines = [f"Other places, devices and times than those of {where} in the data: there is no external test."]
@@ -212,8 +214,10 @@ def _not_checked(pipeline: Pipeline, prepared: Prepared, card: Card) -> tuple[st
         lines.append("Subgroups: the recipe names none.")
     if pipeline.seeds == 1:
         lines.append(f"Other seeds: there was one training per model, with seed {pipeline.recipe.train.seed}.")
+    known = f"The ledger knows {look}, this one included; looks" if look else "Looks"
     lines.append(
-        "How often the test part was looked at while the recipe was chosen: every look makes it flatter a little."
+        "How often the test part was looked at while the recipe was chosen: every look makes it flatter a little. "
+        f"{known} outside of it nobody counted."
     )
     lines.append("Whether anybody decides better with the model: that needs a study with its users.")
     return tuple(lines)

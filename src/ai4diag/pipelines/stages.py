@@ -229,7 +229,7 @@ def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
     from ai4diag.evaluation.gate import check_gate
     from ai4diag.evaluation.predictions import read_predictions
     from ai4diag.evaluation.report import render
-    from ai4diag.pipelines import members
+    from ai4diag.pipelines import looks, members, records
     from ai4diag.pipelines.report_context import report_context
 
     recipe = pipeline.recipe
@@ -246,8 +246,11 @@ def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
         evaluation.notes.extend(members.spread(each, evaluation.target, evaluation.classes, recipe.evaluate))
     write_json(pipeline.out / "estimates.json", [item.as_dict() for item in evaluation.estimates])
     unmet = check_gate(evaluation.estimates, recipe.evaluate.accept)
-    html = render(evaluation, report_context(pipeline, open_prepared(pipeline), unmet))
-    write_text(pipeline.out / "report.html", html)
+    look = looks.look(pipeline, predictions, numerics()["train"][recipe.task], tracker.run_id)
+    context = report_context(pipeline, open_prepared(pipeline), unmet, look)
+    write_text(pipeline.out / "report.html", render(evaluation, context))
+    if tracker.run_id:
+        records.keep(pipeline, tracker.run_id, context, evaluation.target)
     tracker.estimates(evaluation.estimates)
     for name in ("report.html", "estimates.json", "history.json"):
         tracker.artifact(pipeline.out / name)

@@ -1,16 +1,20 @@
-"""The MLflow run of a pipeline: begun by `train`, continued by `evaluate`, its id kept in `out/run.json`."""
+"""The MLflow run of a pipeline: begun by `train`, continued by `evaluate`.
+
+`out/run.json` keeps its id, and what the training was bound to (`trained`: commit, data, environment, machine).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ai4diag.errors import DataError
 from ai4diag.files import read_json, sha256_file, write_json
 from ai4diag.pipelines.stages import stage_file
 from ai4diag.pipelines.workspace import Pipeline
-from ai4diag.tracking import NoTracker, Tracker, track
+from ai4diag.tracking import NoTracker, Tracker, record, track
 
 RECORD = "run.json"
 
@@ -25,10 +29,10 @@ def training(pipeline: Pipeline) -> Iterator[Tracker | NoTracker]:
 
     checkpoints = pipeline.out / "checkpoint"
     interrupted = any(checkpoints.glob("*.safetensors"))
-    with _track(pipeline, _read(checkpoints) if interrupted else "") as tracker:
-        _write(checkpoints, tracker)
+    with _track(pipeline, str(_read(checkpoints).get("run_id", "")) if interrupted else "") as tracker:
+        write_json(checkpoints / RECORD, {"run_id": tracker.run_id})
         yield tracker
-    _write(pipeline.out, tracker)
+    write_json(pipeline.out / RECORD, {"run_id": tracker.run_id, "trained": binding(pipeline)})
 
 
 @contextmanager
@@ -37,12 +41,24 @@ def evaluation(pipeline: Pipeline) -> Iterator[Tracker | NoTracker]:
     with _track(pipeline, run_id(pipeline)) as tracker:
         yield tracker
     if tracker.run_id:
-        _write(pipeline.out, tracker)
+        write_json(pipeline.out / RECORD, {"run_id": tracker.run_id, "trained": trained(pipeline)})
 
 
 def run_id(pipeline: Pipeline) -> str:
     """Return the id of the run that recorded what is in `out/`; empty when there is none, or its file is damaged."""
-    return _read(pipeline.out)
+    return str(_read(pipeline.out).get("run_id", ""))
+
+
+def trained(pipeline: Pipeline) -> dict[str, str]:
+    """Return what the training of what is in `out/` was bound to; empty when that is not known."""
+    return dict(_read(pipeline.out).get("trained") or {})
+
+
+def binding(pipeline: Pipeline) -> dict[str, str]:
+    """Return what a run rests on now: commit, data, lock file, environment, seed, machine."""
+    data = sha256_file(stage_file(pipeline, "prepared/prepared.json", "prepare"))
+    tags = record.binding(pipeline.workspace.root, data_sha256=data, seed=pipeline.recipe.train.seed)
+    return {name.removeprefix(record.PREFIX): value for name, value in tags.items()}
 
 
 def _track(pipeline: Pipeline, continued: str) -> Tracker | NoTracker:
@@ -59,12 +75,9 @@ def _track(pipeline: Pipeline, continued: str) -> Tracker | NoTracker:
     )
 
 
-def _read(folder: Path) -> str:
+def _read(folder: Path) -> dict[str, Any]:
     try:
-        return str(read_json(folder / RECORD)["run_id"])
-    except (DataError, KeyError, TypeError):
-        return ""
-
-
-def _write(folder: Path, tracker: Tracker | NoTracker) -> None:
-    write_json(folder / RECORD, {"run_id": tracker.run_id})
+        found = read_json(folder / RECORD)
+    except DataError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -22,7 +22,11 @@ from ai4diag import __version__
 from ai4diag.files import sha256_bytes, sha256_file
 
 PREFIX = "ai4diag."
-WRITTEN_BY_RUNS = (":(exclude)dvc.lock", ":(exclude,glob)pipelines/*/out/**")
+WRITTEN_BY_RUNS = (
+    ":(exclude)dvc.lock",
+    ":(exclude,glob)pipelines/*/out/**",
+    ":(exclude,glob)pipelines/*/looks.csv",
+)
 """Files in git that a run itself changes; they do not make a checkout dirty."""
 UNKNOWN_GPU = "torch not loaded"
 

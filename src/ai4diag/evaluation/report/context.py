@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,7 @@ class ReportContext:
         hashes: name to SHA-256.
         version: version of the library.
         checked, not_checked: what was and was not looked at, one sentence each.
+        look: how many models have been tested on this test part up to this one, itself included; 0: not known.
         picture: gives the image of a case, or None when there is none.
         volume: gives the grey values of a volume, uint8 `(i, j, k)` on the grid of its label map, or None.
         scan: gives a volume in which there are boxes, or None.
@@ -126,6 +128,7 @@ class ReportContext:
     version: str = ""
     checked: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
+    look: int = 0
     picture: Callable[[str], Picture | None] | None = None
     volume: Callable[[str], npt.NDArray[np.uint8] | None] | None = None
     scan: Callable[[str], Scan | None] | None = None
@@ -139,3 +142,34 @@ class ReportContext:
     def negative(self) -> str:
         """Name of the other class of two."""
         return self.classes[0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; what gives pictures is left out."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self) if item.name not in PICTURES}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ReportContext:
+        """Read what `as_dict` wrote, also after JSON, which has no word for NaN and none for a tuple."""
+        lists = ("classes", "purpose", "limits", "unmet", "checked", "not_checked")
+        known = {**values, **{name: tuple(values[name]) for name in lists}}
+        dataset, training = values["dataset"], values["training"]
+        known["dataset"] = DatasetFacts(**{**dataset, "pitfalls": tuple(dataset["pitfalls"])})
+        known["parts"] = tuple(PartLine(**{**line, "counts": tuple(line["counts"])}) for line in values["parts"])
+        known["findings"] = tuple(Finding(**item) for item in values["findings"])
+        known["training"] = training and Training(
+            tuple(training["epochs"]), _numbers(training["loss"]), _numbers(training["score"]), training["others"]
+        )
+        return cls(**known)
+
+
+PICTURES = ("picture", "volume", "scan")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(math.nan if value is None else float(value) for value in values)

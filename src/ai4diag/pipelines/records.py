@@ -1,0 +1,195 @@
+"""Run records: everything that a run showed, kept in `mlruns/records/<run id>/` on this machine.
+
+    record.json          what ran, what it was bound to, the SHA-256 of every other file
+    context.json         what the report says beside the estimates (`ReportContext`)
+    predictions.parquet  what the model answered; holds case and patient identifiers, and stays on this machine
+    estimates.json       the estimates
+    report.html          the report
+    environment.txt      every installed package with its version
+    verification.json    verdicts of `ai4diag verify`, newest last; absent before the first
+
+`out/` holds the latest run of a variant, the records hold every run: comparisons, evidence packs, verification and
+promotion work on them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ai4diag.config.plan import Evaluate
+from ai4diag.errors import DataError, UsageError, did_you_mean
+from ai4diag.evaluation.report import ReportContext
+from ai4diag.files import read_json, sha256_file, write_json, write_text
+from ai4diag.pipelines import tracked
+from ai4diag.pipelines.stages import read_estimates
+from ai4diag.pipelines.workspace import Pipeline, Workspace
+from ai4diag.tracking import record as environment
+from ai4diag.types import Estimate
+
+FORMAT = 1
+FOLDER = "mlruns/records"
+VERDICTS = "verification.json"
+SHORTEST = 4
+"""Characters of a run's id that name it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run, as it was kept; every file is verified against its hash when the record is opened.
+
+    Attributes:
+        folder: where it is.
+        facts: `record.json`: run_id, pipeline, variant, words, task, target, classes, primary, recipe, created,
+            trained and evaluated (what each was bound to), look, files.
+    """
+
+    folder: Path
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Record:
+        """Open and verify.
+
+        Raises:
+            DataError: a file is missing, or is not what was kept.
+        """
+        facts = read_json(folder / "record.json")
+        if facts.get("format") != FORMAT:
+            raise DataError(f"{folder} has format {facts.get('format')}, this version reads {FORMAT}.")
+        for name, expected in facts["files"].items():
+            path = folder / name
+            found = sha256_file(path) if path.is_file() else "nothing"
+            if found != expected:
+                raise DataError(
+                    f"{path} is damaged: found {found[:12]}, recorded was {expected[:12]}.",
+                    f"Evaluate {facts['pipeline']} again.",
+                )
+        return cls(folder, facts)
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run."""
+        return str(self.facts["run_id"])
+
+    @property
+    def pipeline(self) -> str:
+        """Name of the pipeline."""
+        return str(self.facts["pipeline"])
+
+    @property
+    def plan(self) -> Evaluate:
+        """The `evaluate` block of the recipe."""
+        return Evaluate.model_validate(self.facts["recipe"]["evaluate"])
+
+    def predictions(self) -> pd.DataFrame:
+        """Return the table of predictions (`ai4diag.evaluation.predictions`)."""
+        from ai4diag.evaluation.predictions import read_predictions
+
+        return read_predictions(self.folder / "predictions.parquet")[0]
+
+    def estimates(self) -> list[Estimate]:
+        """Return the estimates, the headline first."""
+        return read_estimates(self.folder / "estimates.json")
+
+    def context(self) -> ReportContext:
+        """Return what the report says beside the estimates, without pictures."""
+        return ReportContext.from_dict(read_json(self.folder / "context.json"))
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Return what verifications of this run found, newest last."""
+        path = self.folder / VERDICTS
+        return list(read_json(path)) if path.is_file() else []
+
+    def add_verdict(self, verdict: Mapping[str, Any]) -> None:
+        """Keep what a verification found."""
+        write_json(self.folder / VERDICTS, [*self.verdicts(), dict(verdict)])
+
+
+def keep(pipeline: Pipeline, run_id: str, context: ReportContext, target: str) -> Path:
+    """Keep what is in `out/` as the record of a run; it appears whole, and replaces an earlier one of the same run.
+
+    Verdicts stay while the estimates do.
+
+    Args:
+        pipeline: the pipeline or variant that was evaluated.
+        run_id: MLflow's id of the run.
+        context: what its report was made with.
+        target: what was predicted.
+    """
+    folder = pipeline.workspace.root / FOLDER / run_id
+    making, before = folder.with_name(f".{run_id}.part"), folder.with_name(f".{run_id}.old")
+    for path in (making, before):
+        shutil.rmtree(path, ignore_errors=True)
+    making.mkdir(parents=True)
+    for name in ("predictions.parquet", "estimates.json", "report.html"):
+        shutil.copyfile(pipeline.out / name, making / name)
+    write_json(making / "context.json", context.as_dict())
+    write_text(making / "environment.txt", environment.environment())
+    hashes = {path.name: sha256_file(path) for path in sorted(making.iterdir())}
+    model = sorted((pipeline.out / "model").iterdir())
+    facts = {
+        "format": FORMAT,
+        "run_id": run_id,
+        "pipeline": pipeline.name,
+        "variant": pipeline.variant or "full",
+        "words": pipeline.words,
+        "task": pipeline.recipe.task,
+        "target": target,
+        "classes": list(context.classes),
+        "primary": pipeline.recipe.evaluate.primary,
+        "recipe": pipeline.recipe.model_dump(mode="json", exclude={"quick"}),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "trained": tracked.trained(pipeline),
+        "evaluated": tracked.binding(pipeline),
+        "look": context.look,
+        "model": {path.name: sha256_file(path) for path in model},
+        "files": hashes,
+    }
+    write_json(making / "record.json", facts)
+    earlier = folder / "estimates.json"
+    if (folder / VERDICTS).is_file() and sha256_file(earlier) == hashes["estimates.json"]:
+        shutil.copyfile(folder / VERDICTS, making / VERDICTS)
+    if folder.exists():
+        folder.replace(before)
+    making.replace(folder)
+    shutil.rmtree(before, ignore_errors=True)
+    return folder
+
+
+def find(workspace: Workspace, word: str) -> Record:
+    """Return the record of a run: by the first characters of its id, or the latest of a pipeline by its name.
+
+    Raises:
+        UsageError: no such run or pipeline, several runs begin like that, or there is no record.
+        DataError: the record is damaged.
+    """
+    if word in workspace.table | workspace.waiting:
+        run = tracked.run_id(workspace.pipeline(word))
+        if not run:
+            raise UsageError(f"{word} has no tracked run.", f"Run `ai4diag run {word}` first.")
+        return _open(workspace, run, word)
+    runs = sorted(path.parent.name for path in (workspace.root / FOLDER).glob("[!.]*/record.json"))
+    found = [run for run in runs if run.startswith(word)] if len(word) >= SHORTEST else []
+    if len(found) > 1:
+        raise UsageError(f"Several runs begin with '{word}'.", "Give more characters.")
+    if not found:
+        names = sorted(workspace.table | workspace.waiting)
+        raise UsageError(
+            f"There is no run record '{word}', and no pipeline of that name. {did_you_mean(word, names)}",
+            "See: ai4diag runs list. Records are kept by `ai4diag evaluate`.",
+        )
+    return _open(workspace, found[0], word)
+
+
+def _open(workspace: Workspace, run: str, word: str) -> Record:
+    folder = workspace.root / FOLDER / run
+    if not (folder / "record.json").is_file():
+        raise UsageError(f"{word}: run {run} has no record.", f"Run `ai4diag evaluate {word}` to make it.")
+    return Record.open(folder)
