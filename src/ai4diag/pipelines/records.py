@@ -6,6 +6,7 @@
     estimates.json       the estimates
     report.html          the report
     environment.txt      every installed package with its version
+    README.md, card.yaml the pipeline's page and the dataset card, as they were
     verification.json    verdicts of `ai4diag verify`, newest last; absent before the first
 
 `out/` holds the latest run of a variant, the records hold every run: comparisons, evidence packs, verification and
@@ -130,6 +131,9 @@ def keep(pipeline: Pipeline, run_id: str, context: ReportContext, target: str) -
     making.mkdir(parents=True)
     for name in ("predictions.parquet", "estimates.json", "report.html"):
         shutil.copyfile(pipeline.out / name, making / name)
+    shutil.copyfile(pipeline.workspace.root / "datasets" / f"{pipeline.recipe.data.dataset}.yaml", making / "card.yaml")
+    if (pipeline.folder / "README.md").is_file():
+        shutil.copyfile(pipeline.folder / "README.md", making / "README.md")
     write_json(making / "context.json", context.as_dict())
     write_text(making / "environment.txt", environment.environment())
     hashes = {path.name: sha256_file(path) for path in sorted(making.iterdir())}
