@@ -39,7 +39,7 @@ def build_workspace(root: Path, *names: str) -> Path:
         shutil.copytree(
             ROOT / "pipelines" / name,
             root / "pipelines" / name,
-            ignore=shutil.ignore_patterns("out", "__pycache__"),
+            ignore=shutil.ignore_patterns("out", "__pycache__", "looks.csv"),
         )
     shutil.copytree(ROOT / "datasets", root / "datasets")
     (root / "src" / "ai4diag").mkdir(parents=True)
