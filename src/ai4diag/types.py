@@ -37,6 +37,9 @@ class Finding:
         found: what is there.
         expected: what should be there.
         cure: what the reader can do about it.
+        cases: ids of all cases concerned, where the finding is about certain cases; `found` names the first.
+        waived: the reason for which `data.waive` lets this pass although it would stop the pipeline; its level is then
+            `warning`. Empty: nobody waived it.
     """
 
     level: Level
@@ -45,9 +48,18 @@ class Finding:
     found: str
     expected: str
     cure: str
+    cases: tuple[str, ...] = ()
+    waived: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cases", tuple(self.cases))  # JSON has lists only
 
     def __str__(self) -> str:
         return f"{self.where}: found {self.found}; expected {self.expected}. {self.cure}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields in order, ready for JSON, without those that say nothing; `Finding(**fields)` reads them."""
+        return {name: value for name, value in asdict(self).items() if value or name not in ("cases", "waived")}
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ def write_prepared(
             table.to_parquet(path, index=False)
     with atomic_path(folder / "split.csv") as path:
         split.to_csv(path, index=False, lineterminator="\n")
-    write_json(folder / "findings.json", [vars(finding) for finding in findings])
+    write_json(folder / "findings.json", [finding.as_dict() for finding in findings])
     for name, array in arrays.items():
         with atomic_path(folder / f"{name}.npy") as path, path.open("wb") as stream:
             np.lib.format.write_array(stream, array, allow_pickle=False)
