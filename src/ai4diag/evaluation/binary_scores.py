@@ -28,6 +28,7 @@ from ai4diag.evaluation.classification import (
 )
 from ai4diag.evaluation.predictions import need, need_number, refuse
 from ai4diag.evaluation.ranking import Ranking
+from ai4diag.evaluation.typical import typical
 
 Floats = npt.NDArray[np.float64]
 RANKING_NAMES = ("auroc", "auprc")
@@ -103,8 +104,9 @@ class BinaryScores:
         """Return curves and tables for the report as plain lists.
 
         `roc` (fpr, tpr, threshold), `pr` (recall, precision, threshold), `confusion` (tp, fp, fn, tn at each fold's
-        operating point), `score_histogram`, `worst` (cases with the largest error); where scores are probabilities
-        `reliability` (mean_score, observed, n) and `decision` (threshold, model, treat_all, treat_none).
+        operating point), `score_histogram`, `worst` (cases with the largest error), `typical` (such with a middling
+        one); where scores are probabilities `reliability` (mean_score, observed, n) and `decision` (threshold, model,
+        treat_all, treat_none).
         """
         ranking = Ranking(self._truth, self._score)
         false_rate, true_rate, at = ranking.roc_curve()
@@ -115,7 +117,7 @@ class BinaryScores:
             "roc": {"fpr": false_rate.tolist(), "tpr": true_rate.tolist(), "threshold": at.tolist()},
             "pr": {"recall": recall.tolist(), "precision": precision.tolist(), "threshold": pr_at.tolist()},
             "prevalence": float(self._truth.mean()) if len(self._truth) else float("nan"),
-            "worst": self._worst(),
+            **self._shown(),
         }
         if known:
             result["confusion"] = dict(zip(("tp", "fp", "fn", "tn"), counts.astype(int).tolist(), strict=True))
@@ -124,9 +126,14 @@ class BinaryScores:
             result["decision"] = net_benefit(self._truth, self._score)
         return result
 
-    def _worst(self) -> list[dict[str, Any]]:
+    def _shown(self) -> dict[str, Any]:
+        """Return the cases to look at."""
         error = np.abs(self._truth - self._score)
-        rows = self._rows.iloc[np.argsort(-error, kind="stable")[:WORST]]
+        order = np.argsort(-error, kind="stable")
+        return {"worst": self._lines(order[:WORST]), "typical": self._lines(typical(self.presence, error, order))}
+
+    def _lines(self, order: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+        rows = self._rows.iloc[order]
         kept = [name for name in rows.columns if name not in ("part", "truth")]
         return [
             {**{str(name): value for name, value in line.items()}, "truth": self._classes[int(truth)]}

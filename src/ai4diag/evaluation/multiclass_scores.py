@@ -21,6 +21,7 @@ from ai4diag.evaluation.classification import Threshold
 from ai4diag.evaluation.many_areas import ManyAreas, mean_of_defined
 from ai4diag.evaluation.predictions import need, need_number, refuse
 from ai4diag.evaluation.ranking import Ranking
+from ai4diag.evaluation.typical import typical
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -123,7 +124,7 @@ class MulticlassScores:
         """Return curves and tables for the report as plain lists.
 
         `roc`: per class fpr and tpr, one against all others; `confusion`: cases by truth and answer; `worst`: cases
-        whose true class has the lowest score.
+        whose true class has the lowest score; `typical`: cases with a middling one.
         """
         roc = {}
         for k, name in enumerate(self._classes):
@@ -131,12 +132,17 @@ class MulticlassScores:
             roc[name] = {"fpr": false_rate.tolist(), "tpr": true_rate.tolist()}
         matrix = np.zeros((len(self._classes),) * 2, np.int64)
         np.add.at(matrix, (self._truth, self._answer), 1)
-        return {"roc": roc, "confusion": matrix.tolist(), "worst": self._worst()}
+        return {"roc": roc, "confusion": matrix.tolist(), **self._shown()}
 
-    def _worst(self) -> list[dict[str, Any]]:
+    def _shown(self) -> dict[str, Any]:
+        """Return the cases to look at."""
         likely = self._score[np.arange(len(self._truth)), self._truth]
         away = np.abs(self._answer - self._truth) if self._ordered else np.zeros(len(self._truth), np.int64)
-        order = np.lexsort((likely, -away))[:WORST]
+        order = np.lexsort((likely, -away))
+        middling = typical(self.presence, 1 - likely, order)
+        return {"worst": self._lines(order[:WORST], likely), "typical": self._lines(middling, likely)}
+
+    def _lines(self, order: Ints, likely: Floats) -> list[dict[str, Any]]:
         dropped = {"part", "truth", *score_columns(self._classes)}
         kept = [name for name in self._rows.columns if name not in dropped]
         lines = self._rows.iloc[order][kept].to_dict("records")

@@ -29,6 +29,7 @@ from ai4diag.evaluation.many_areas import ManyAreas, mean_of_defined
 from ai4diag.evaluation.multiclass_scores import FEW_OF_A_CLASS, TINY, score_columns
 from ai4diag.evaluation.predictions import need, need_number, refuse
 from ai4diag.evaluation.ranking import Ranking
+from ai4diag.evaluation.typical import typical
 
 Floats = npt.NDArray[np.float64]
 ALL_NAMES = ("auroc_macro", "auprc_macro", "accuracy", "exact_match", "balanced_accuracy", "f1_macro")
@@ -147,7 +148,7 @@ class MultilabelScores:
         """Return curves and tables for the report as plain lists.
 
         `roc`: per class fpr and tpr; `confusion`: per class tp, fp, fn, tn and the threshold, where they are known;
-        `worst`: cases with the most wrong answers.
+        `worst`: cases with the most wrong answers; `typical`: cases with a middling number.
         """
         roc, counts = {}, {}
         sums = self._counts().sum(axis=0)
@@ -156,12 +157,24 @@ class MultilabelScores:
             roc[name] = {"fpr": false_rate.tolist(), "tpr": true_rate.tolist()}
             if not np.isnan(sums[k]).any():
                 counts[name] = dict(zip(("tp", "fp", "fn", "tn"), sums[k].astype(int).tolist(), strict=True))
-        return {"roc": roc, "confusion": counts, "worst": self._worst()}
+        return {"roc": roc, "confusion": counts, **self._shown()}
 
-    def _worst(self) -> list[dict[str, Any]]:
+    def _shown(self) -> dict[str, Any]:
+        """Return the cases to look at."""
         called = self._score >= self._at
         error = np.abs(self._score - self._truth).max(axis=1)
-        order = np.lexsort((-error, -(called != self._truth).sum(axis=1)))[:WORST]
+        wrong = (called != self._truth).sum(axis=1)
+        order = np.lexsort((-error, -wrong))
+        shows = np.column_stack([self._truth, ~self._truth.any(axis=1)])
+        middling = typical(shows, wrong + error / 2, order)  # errors are at most 1: they only break ties
+        return {
+            "worst": self._lines(order[:WORST], called, error),
+            "typical": self._lines(middling, called, error),
+        }
+
+    def _lines(
+        self, order: npt.NDArray[np.int64], called: npt.NDArray[np.bool_], error: Floats
+    ) -> list[dict[str, Any]]:
         dropped = {"part", *truth_columns(self._classes), *score_columns(self._classes)}
         kept = [name for name in self._rows.columns if name not in dropped]
         lines = self._rows.iloc[order][kept].to_dict("records")
