@@ -9,6 +9,7 @@ belongs to; predictions are always in the pixels of the original image.
 
 from __future__ import annotations
 
+import html
 import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -58,7 +59,7 @@ class Finding:
         return f"{self.where}: found {self.found}; expected {self.expected}. {self.cure}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields in order, ready for JSON, without those that say nothing; `Finding(**fields)` reads them."""
+        """Return the fields in order, ready for JSON; `cases` and `waived` only where they say something."""
         return {name: value for name, value in asdict(self).items() if value or name not in ("cases", "waived")}
 
 
@@ -92,6 +93,15 @@ class Estimate:
             return f"{self.name} undefined ({self.note or 'too little data'}; n = {self.n})"
         limits = f"[{self.low:.3f}, {self.high:.3f}]" if not math.isnan(self.low) else "[no interval]"
         return f"{self.name} {self.value:.3f} {limits} (n = {self.n}, patients = {self.n_patients})"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Show itself in a notebook: value, interval and counts, as HTML and as text."""
+        name, rest = html.escape(str(self)).split(" ", 1)
+        usual = (self.part, self.subgroup) == ("test", "all")
+        remarks = [] if usual else [f"{self.part} part, {self.subgroup}"]
+        small = html.escape("; ".join([*remarks, *([self.note] if self.note else [])]))
+        shown = f"<strong>{name}</strong> {rest}" + (f" <small>{small}</small>" if small else "")
+        return {"text/plain": str(self), "text/html": shown}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields in order, ready for JSON."""

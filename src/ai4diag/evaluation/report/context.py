@@ -155,7 +155,9 @@ class ReportContext:
         dataset, training = values["dataset"], values["training"]
         known["dataset"] = DatasetFacts(**{**dataset, "pitfalls": tuple(dataset["pitfalls"])})
         known["parts"] = tuple(PartLine(**{**line, "counts": tuple(line["counts"])}) for line in values["parts"])
-        known["findings"] = tuple(Finding(**item) for item in values["findings"])
+        known["findings"] = tuple(
+            Finding(**{**item, "cases": tuple(item.get("cases", ()))}) for item in values["findings"]
+        )
         known["training"] = training and Training(
             tuple(training["epochs"]), _numbers(training["loss"]), _numbers(training["score"]), training["others"]
         )
