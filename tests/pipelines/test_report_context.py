@@ -12,7 +12,8 @@ import pytest
 
 from ai4diag.data.prepared import FINAL, Prepared, write_prepared
 from ai4diag.files import write_json
-from ai4diag.pipelines.report_context import paragraphs, report_context, section
+from ai4diag.markdown import paragraphs, section
+from ai4diag.pipelines.report_context import report_context
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.types import Finding
 

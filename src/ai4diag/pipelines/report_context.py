@@ -19,6 +19,7 @@ from ai4diag.data.volume_store import affines_of
 from ai4diag.evaluation.report import DatasetFacts, PartLine, ReportContext, Training
 from ai4diag.evaluation.report.context import Picture, Scan
 from ai4diag.files import read_json, sha256_file, sha256_json
+from ai4diag.markdown import paragraphs, section
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.types import PARTS
 
@@ -65,25 +66,6 @@ def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str],
         volume=_volumes(prepared) if prepared.target == "masks" else None,
         scan=_scans(prepared) if prepared.target == "boxes" and "volumes.npy" in prepared.facts["files"] else None,
     )
-
-
-def section(markdown: str, title: str) -> str:
-    """Return the text below the heading `## <title>`, up to the next heading; empty when there is none."""
-    found = re.search(rf"^## {re.escape(title)}[ \t]*\n(.*?)(?=^#|\Z)", markdown, flags=re.DOTALL | re.MULTILINE)
-    return found.group(1).strip() if found else ""
-
-
-def paragraphs(markdown: str) -> tuple[str, ...]:
-    """Return paragraphs and list items as plain text, one each, without emphasis, code marks, links and tables."""
-    found = []
-    for block in re.split(r"\n\s*\n|\n(?=[-*] )", markdown):
-        text = " ".join(line.strip() for line in block.splitlines())
-        text = re.sub(r"^[-*] ", "", text)
-        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
-        text = re.sub(r"(\*\*|\*|`)(\S(?:.*?\S)?)\1", r"\2", text)
-        if text and not text.startswith("|"):
-            found.append(text)
-    return tuple(found)
 
 
 def _title(readme: str, name: str) -> str:
