@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ai4diag import __version__
-from ai4diag.cli import data, folders, machine, plan, predict, runs, stages
+from ai4diag.cli import compare, data, folders, machine, plan, predict, runs, stages
 from ai4diag.errors import Ai4diagError, UsageError, did_you_mean
 
 INTERRUPTED = 130
@@ -26,6 +26,7 @@ Examples:
   ai4diag run breast-mass --set train.epochs=3
   ai4diag new my-model --task tabular --dataset wdbc
   ai4diag runs list
+  ai4diag compare breast-mass other-model.csv
 """
 
 
@@ -58,9 +59,10 @@ def cli() -> None:
 
 
 GROUPS = {"data": data.COMMANDS, "runs": runs.COMMANDS}
-HELP = {"data": "List, show and get data sets.", "runs": "List, show and compare tracked runs."}
+HELP = {"data": "List, show and get data sets.", "runs": "List and show tracked runs, and put them side by side."}
 for _command in (
     *stages.COMMANDS,
+    *compare.COMMANDS,
     *predict.COMMANDS,
     *plan.COMMANDS,
     *folders.COMMANDS,

@@ -63,7 +63,10 @@ def show_(run: str, as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="RUN RUN...")
 @show.json_option
 def compare(names: Sequence[str], as_json: bool) -> None:
-    """Put runs side by side: settings that differ, and all estimates."""
+    """Put runs side by side: settings that differ, and all estimates.
+
+    Whether one is better than another, on the same cases, says `ai4diag compare`.
+    """
     from ai4diag.tracking.query import compare_runs
 
     found = compare_runs(workspace().root, names)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,8 +12,10 @@ import pandas as pd
 
 from ai4diag.config.plan import Evaluate
 from ai4diag.errors import ConfigError, DataError, did_you_mean
-from ai4diag.evaluation.bootstrap import FEW_UNITS, Statistic, intervals
+from ai4diag.evaluation import guard, recalibration
+from ai4diag.evaluation.bootstrap import ALL_AGREE, FEW_UNITS, Statistic, intervals
 from ai4diag.evaluation.classification import Threshold
+from ai4diag.evaluation.exact import at_the_border
 from ai4diag.evaluation.predictions import check
 from ai4diag.evaluation.targets import scored_by, target_of
 from ai4diag.types import Estimate
@@ -33,6 +35,9 @@ class Scores(Protocol):
 
     def statistic(self, entries: Entries) -> Statistic:
         """Return the function from weights `(B, cases)` to values `(B, len(entries))`."""
+
+    def counted(self, name: str, group: str) -> npt.NDArray[np.bool_] | None:
+        """Return which cases a proportion is of, `(cases,)`; None for what is no proportion."""
 
     def remark(self, name: str, value: float) -> str:
         """Return why a value is undefined or would mislead."""
@@ -87,20 +92,21 @@ def evaluate(
     """
     target = target_of({"task": task, "target": target})
     check(predictions, target, classes)
-    _known_columns(predictions, (plan.interval.unit,), "interval.unit")
-    _known_columns(predictions, plan.subgroups, "subgroups")
+    check_columns(predictions, (plan.interval.unit,), "interval.unit")
+    check_columns(predictions, plan.subgroups, "subgroups")
     parts = {name: predictions[predictions["part"] == name] for name in ("test", "validation", "contrast")}
     test = parts["test"]
     if not len(test):
         raise DataError("The predictions have no lines of the test part.", "Estimates rest on the test part alone.")
+    guard.refuse(test, target, classes, plan)
     scoring = scored_by(target)
-    point = scoring.choose_threshold(parts["validation"], test, classes, plan.operating_point)
+    point = fixed_beforehand(parts, target, classes, plan)
 
     def scores_of(rows: pd.DataFrame) -> Scores:
         return scoring.scores(rows, classes, point)
 
     whole = scores_of(test)
-    entries = _headline_first(whole.entries, plan.primary)
+    entries = headline_first(whole.entries, plan.primary)
     estimates, stratified = _estimates(whole, entries, test, plan, "test")
     for attribute in plan.subgroups:
         estimates += _subgroup_estimates(test, attribute, scores_of, whole, plan)
@@ -122,12 +128,38 @@ def evaluate(
 def headline(predictions: pd.DataFrame, target: str, classes: Sequence[str], plan: Evaluate) -> float:
     """Return the value of the headline estimate on the test part, as `evaluate` finds it, without its interval."""
     parts = {name: predictions[predictions["part"] == name] for name in ("test", "validation")}
-    scoring = scored_by(target)
-    point = scoring.choose_threshold(parts["validation"], parts["test"], classes, plan.operating_point)
-    return _point_value(scoring.scores(parts["test"], classes, point), plan.primary)
+    point = fixed_beforehand(parts, target, classes, plan)
+    return _point_value(scored_by(target).scores(parts["test"], classes, point), plan.primary)
 
 
-def _headline_first(entries: Entries, primary: str) -> list[tuple[str, str]]:
+def fixed_beforehand(
+    parts: Mapping[str, pd.DataFrame], target: str, classes: Sequence[str], plan: Evaluate
+) -> Threshold:
+    """Return all that is fixed without a look at the outcomes of the test part: threshold, prevalence, recalibration.
+
+    Args:
+        parts: lines of the table of predictions of the parts `validation` and `test`.
+        target: what was predicted.
+        classes: class names.
+        plan: the recipe's `evaluate` block.
+
+    Raises:
+        ConfigError: the plan asks for what this target does not have.
+    """
+    if plan.prevalence is not None and target != "binary":
+        raise ConfigError("evaluate.prevalence is for two classes, one of them positive.", "Leave it out.")
+    validation, test = parts["validation"], parts["test"]
+    point = scored_by(target).choose_threshold(validation, test, classes, plan.operating_point)
+    fitted = plan.recalibrate and recalibration.fit(validation, test, target, classes, plan.recalibrate)
+    return replace(point, prevalence=plan.prevalence, recalibration=fitted or None)
+
+
+def headline_first(entries: Entries, primary: str) -> list[tuple[str, str]]:
+    """Return the entries with the headline of all cases first.
+
+    Raises:
+        ConfigError: there is no such estimate.
+    """
     if (primary, "all") not in entries:
         known = dict.fromkeys(name for name, group in entries if group == "all")
         raise ConfigError(f"evaluate.primary: there is no estimate '{primary}'. {did_you_mean(primary, known)}")
@@ -144,9 +176,13 @@ def _estimates(
     for s, (name, group) in enumerate(entries):
         value = float(found.value[s])
         remark = scores.remark(name, value)
-        note = remark if remark and np.isnan(value) else "; ".join(text for text in (found.notes[s], remark) if text)
-        limits = float(found.low[s]), float(found.high[s])
-        result.append(Estimate(name, value, *limits, len(rows), found.n_units, part, subgroup or group, note))
+        *limits, said = float(found.low[s]), float(found.high[s]), found.notes[s]
+        if said == ALL_AGREE:
+            counted = scores.counted(name, group)
+            *limits, said = at_the_border(value, counted, unit, plan.interval.level) or (*limits, said)
+        note = remark if remark and np.isnan(value) else "; ".join(text for text in (said, remark) if text)
+        low, high = limits
+        result.append(Estimate(name, value, low, high, len(rows), found.n_units, part, subgroup or group, note))
     return result, found.stratified
 
 
@@ -158,7 +194,7 @@ def _subgroup_estimates(
     entries.sort(key=lambda entry: entry[0] != plan.primary)
     unit = test[plan.interval.unit]
     result = []
-    for label, inside in _groups(test[attribute]):
+    for label, inside in groups(test[attribute]):
         subgroup, rows = f"{attribute}={label}", test[inside]
         n_units = int(unit[inside].nunique())
         if n_units < plan.minimum_n:
@@ -189,7 +225,7 @@ def _difference(
     return Estimate(f"{plan.primary}_difference", value, low, high, len(test), found.n_units, "test", subgroup, note)
 
 
-def _groups(values: pd.Series[Any]) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+def groups(values: pd.Series[Any]) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Yield each value of an attribute and the rows that have it; bands of a number, `missing` last."""
     labels = values.astype(object)
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_VALUES:
@@ -208,7 +244,12 @@ def _in_order(values: Any) -> list[Any]:
         return sorted(values, key=str)
 
 
-def _known_columns(table: pd.DataFrame, names: Sequence[str], where: str) -> None:
+def check_columns(table: pd.DataFrame, names: Sequence[str], where: str) -> None:
+    """Refuse names of the plan that are no columns of the predictions; `where` is the setting.
+
+    Raises:
+        ConfigError: there is no such column, or it holds lists.
+    """
     for name in names:
         if name not in table or table[name].map(np.ndim).any():  # lists of boxes are no groups
             known = [str(column) for column in table.columns if not table[column].map(np.ndim).any()]
@@ -244,6 +285,8 @@ def _notes(
         notes.append(f"{headline.name}: {headline.note}.")
     if point.note:
         notes.append(f"Operating point: {point.note}.")
+    if point.recalibration is not None and point.recalibration.note:
+        notes.append(f"Recalibration ({point.recalibration.method}): {point.recalibration.note}.")
     if "score" in test and "time_days" not in test and not test["score"].between(0, 1).all():
         notes.append("Scores outside 0..1 are ranked, but are no probabilities: calibration is not estimated.")
     folds = sorted(test["fold"].unique())

@@ -19,6 +19,15 @@ class Plan(Settings):
     evaluate: Evaluate
 
 
+def read_plan(path: Path) -> Plan:
+    """Read a plan.
+
+    Raises:
+        ConfigError: the file is missing, or names the key that is wrong.
+    """
+    return parse(Plan, read_yaml(path), str(path))
+
+
 def evaluate_external(predictions: Path, plan: Path) -> list[Estimate]:
     """Return the estimates of a table of predictions under a plan.
 
@@ -33,6 +42,6 @@ def evaluate_external(predictions: Path, plan: Path) -> list[Estimate]:
     from ai4diag.evaluation.evaluate import evaluate
     from ai4diag.evaluation.predictions import read_predictions
 
-    asked = parse(Plan, read_yaml(plan), str(plan))
+    asked = read_plan(plan)
     table, _ = read_predictions(predictions, asked.task, asked.target, asked.classes)
     return evaluate(table, task=asked.task, target=asked.target, classes=asked.classes, plan=asked.evaluate).estimates

@@ -1,0 +1,151 @@
+"""Compare runs, pipelines and foreign predictions on the cases that all of them answered."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ai4diag.config.plan import Evaluate
+from ai4diag.errors import UsageError
+from ai4diag.evaluation.targets import target_of
+from ai4diag.pipelines import records
+from ai4diag.pipelines.external import Plan, read_plan
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ai4diag.evaluation.paired import Comparisons
+    from ai4diag.pipelines.workspace import Workspace
+
+SUFFIXES = (".csv", ".parquet", ".pq")
+"""A word that ends like this is a file of predictions; any other names a run or a pipeline."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What one word of the command stands for.
+
+    Attributes:
+        label: the letter that stands for it in tables and verdicts.
+        word: as it was given.
+        what: a run with its pipeline and day, or a file.
+        run_id: empty for a file.
+    """
+
+    label: str
+    word: str
+    what: str
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Who was compared, and what came out."""
+
+    named: list[Named]
+    found: Comparisons
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {"sides": [vars(item) for item in self.named], **self.found.as_dict()}
+
+    def page(self) -> str:
+        """Return the comparison as one HTML file."""
+        from ai4diag.evaluation.report.compare import render_comparison
+
+        return render_comparison(self.found, [(item.label, item.what) for item in self.named])
+
+
+def compare(
+    words: Sequence[str],
+    workspace: Callable[[], Workspace],
+    *,
+    plan: Path | None = None,
+    margin: float = math.nan,
+) -> Compared:
+    """Compare what the words name with the first of them.
+
+    Args:
+        words: first characters of a run's id, a pipeline (its latest run), or a file of predictions.
+        workspace: gives the workspace; not asked where all words are files.
+        plan: `task` and `evaluate` for all of them; without it, those of the first run among them.
+        margin: the largest difference of the headline that does not matter; NaN: none.
+
+    Raises:
+        UsageError: fewer than two words, too many, an unknown word, or only files and no plan.
+        DataError: a file is wrong, no case is common to all, or the truth of a case differs.
+        ConfigError: the plan is wrong.
+    """
+    from ai4diag.evaluation.paired import Side
+    from ai4diag.evaluation.paired import compare as compare_sides
+
+    if not 2 <= len(words) <= len(string.ascii_uppercase):
+        raise UsageError(f"Found {len(words)} to compare; expected two or more.", "Name runs, pipelines or files.")
+    found = [None if Path(word).suffix.lower() in SUFFIXES else records.find(workspace(), word) for word in words]
+    runs = [item for item in found if item]
+    asked = read_plan(plan) if plan else _plan_of(runs)
+    target = target_of({"task": asked.task, "target": asked.target})
+    sides, named = [], []
+    for label, word, record in zip(string.ascii_uppercase, words, found, strict=False):
+        own = Evaluate.model_validate(record.facts["recipe"]["evaluate"]) if record else asked.evaluate
+        sides.append(Side(label, _predictions(word, record, asked, target), own))
+        named.append(_named(label, word, record))
+    comparisons = compare_sides(sides, target=target, classes=asked.classes, plan=asked.evaluate, margin=margin)
+    comparisons.notes.extend(_notes(named, found, runs))
+    return Compared(named, comparisons)
+
+
+def _plan_of(runs: Sequence[records.Record]) -> Plan:
+    """Return the plan of the first run."""
+    if not runs:
+        raise UsageError(
+            "Files of predictions do not say how to score them.", "Give --plan with `task` and `evaluate`."
+        )
+    facts = runs[0].facts
+    known = {name: facts[name] for name in ("task", "target")}
+    return Plan(**known, classes=tuple(facts["classes"]), evaluate=runs[0].plan)
+
+
+def _predictions(word: str, record: records.Record | None, asked: Plan, target: str) -> pd.DataFrame:
+    from ai4diag.evaluation.predictions import read_predictions
+
+    if record is None:
+        table, facts = read_predictions(Path(word), asked.task, asked.target, asked.classes)
+    else:
+        table, facts = record.predictions(), dict(record.facts)
+    classes = tuple(facts.get("classes", asked.classes))
+    if (facts and target_of(facts) != target) or classes != asked.classes:
+        raise UsageError(
+            f"{word} predicts {target_of(facts)} of {', '.join(classes)}; expected {target} of "
+            f"{', '.join(asked.classes)}.",
+            "Only models that answer the same question can be compared.",
+        )
+    return table
+
+
+def _named(label: str, word: str, record: records.Record | None) -> Named:
+    if record is None:
+        return Named(label, word, f"file {word}")
+    day = str(record.facts["created"])[:10]
+    return Named(label, word, f"run {record.run_id[:8]} of {record.facts['words']}, {day}", record.run_id)
+
+
+def _notes(named: Sequence[Named], found: Sequence[records.Record | None], runs: Sequence[records.Record]) -> list[str]:
+    """Return what only the records know."""
+    notes = []
+    data = {str(run.facts["recipe"]["data"].get("dataset")) for run in runs}
+    if len(data) > 1:
+        notes.append(
+            f"The runs are of different data sets ({', '.join(sorted(data))}); cases are matched by name alone."
+        )
+    files = [item.label for item, record in zip(named, found, strict=True) if record is None]
+    if files:
+        notes.append(f"What {', '.join(files)} learned from is not known: whether it has seen these patients before.")
+    notes.append(
+        "To choose a model by this comparison makes its estimate on these cases too good; test the chosen one anew."
+    )
+    return notes
