@@ -208,11 +208,7 @@ def _same_cases(
     for test in tests[1:]:
         common = common[common.isin(test.index)]
     if not len(common):
-        first = ", ".join(
-            f"{side.label} has '{test['case_id'].iloc[0]}'"
-            for side, test in zip(sides, tests, strict=True)
-            if len(test)
-        )
+        first = [f"{s.label} has '{t['case_id'].iloc[0]}'" for s, t in zip(sides, tests, strict=True) if len(t)]
         raise DataError(
             f"No test case was answered by all: {', '.join(first) or 'there are none'}.",
             "Cases are matched by case_id. Compare models of the same data and split.",

@@ -119,11 +119,11 @@ def _by_interval(gain: _Gain, labels: tuple[str, str], test: tuple[float, ...] |
     return Verdict(kind, f"{b} is {kind} than {a} by {size} ({gain.name}{less}).")
 
 
-def _may_be(gain: _Gain, label: str) -> str:
-    """Return what an interval that contains 0, or touches it, does not exclude."""
+def _may_be(gain: _Gain, label: str, what: str = "one") -> str:
+    """Return what an interval that contains 0, or touches it, does not exclude; `what` stands for a difference."""
     better, worse = max(gain.high, 0.0), max(-gain.low, 0.0)
     if _size(better) == _size(worse):
-        return f"one of up to {_size(better)} in either direction is not excluded."
+        return f"{what} of up to {_size(better)} in either direction is not excluded."
     ways = [f"{word} by up to {_size(size)}" for word, size in (("better", better), ("worse", worse)) if size]
     return f"{label} may be {' or '.join(ways)}."
 
@@ -135,14 +135,12 @@ def _with_margin(verdict: Verdict, gain: _Gain, labels: tuple[str, str], margin:
     if gain.low > -margin and gain.high < margin:
         kind = "equivalent"
         text = f"{a} and {b} differ by less than {words} in either direction."
+        if verdict.kind == "no difference shown":
+            return Verdict(kind, f"{text} {_may_be(gain, b, 'A difference')}")
     elif gain.low > -margin:
         kind = "better" if verdict.kind == "better" else "not worse"
-        sure = gain.low >= margin
-        text = (
-            f"{b} is better than {a} by more than {words}."
-            if sure
-            else (f"{b} is not worse than {a} by more than {words}.")
-        )
+        how = "better" if gain.low >= margin else "not worse"
+        text = f"{b} is {how} than {a} by more than {words}."
     elif gain.high < -margin:
         kind, text = "worse", f"{b} is worse than {a} by more than {words}."
     else:

@@ -57,6 +57,8 @@ def _same_boxes(one: Sequence[Floats], other: Sequence[Floats]) -> bool:
     """Return whether two images have the same boxes, each as often: label, whether it is ignored, and where."""
     if any(a.shape != b.shape for a, b in zip(one, other, strict=True)):
         return False
+    if not len(one[0]):
+        return True
     rows = [np.column_stack([label, ignore, boxes.reshape(len(label), -1)]) for label, ignore, boxes in (one, other)]
     equal = (np.abs(rows[0][:, None] - rows[1]) <= TOLERANCE).all(axis=2)
     here, there = np.broadcast_arrays(equal.sum(axis=1)[:, None], equal.sum(axis=0))
