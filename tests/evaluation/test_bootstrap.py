@@ -145,12 +145,23 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
 
 
 def test_counts_by_numba_are_the_draws_of_numpy():
-    strata = np.array([0] * 700 + [1] * 500)
     plan = Interval(resamples=20_000)
-    compiled = next(iter(resamples(strata, plan, len(strata))))
-    assert plan.resamples * len(strata) > bootstrap.WORTH_COMPILING
+    assert plan.resamples * 1200 > bootstrap.WORTH_COMPILING
+    check_counts(plan, 700, 1200)
+
+
+@pytest.mark.parametrize(("first", "all_units"), [(7, 12), (600, 601), (1, 2)])
+def test_counts_by_numpy_are_its_draws(first, all_units):
+    plan = Interval(resamples=700)
+    assert plan.resamples * all_units < bootstrap.WORTH_COMPILING
+    check_counts(plan, first, all_units)
+
+
+def check_counts(plan, first, all_units):
+    strata = (np.arange(all_units) >= first).astype(int)
+    counted = next(iter(resamples(strata, plan, len(strata))))
     generator = np.random.default_rng(plan.seed)
-    for units in (np.arange(700), np.arange(700, 1200)):
-        drawn = generator.integers(0, len(units), (len(compiled), len(units)))
+    for units in (np.arange(first), np.arange(first, all_units)):
+        drawn = generator.integers(0, len(units), (len(counted), len(units)))
         expected = [np.bincount(row, minlength=len(units)) for row in drawn]
-        np.testing.assert_array_equal(compiled[:, units], expected)
+        np.testing.assert_array_equal(counted[:, units], expected)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from ai4diag.errors import DataError
+from ai4diag.evaluation import ranking as module
 from ai4diag.evaluation.ranking import Ranking
 
 
@@ -52,6 +53,30 @@ def test_areas_equal_scikit_learn_with_weights_and_ties(decimals, compiled):
 def test_areas_by_hand(truth, score, auroc, auprc, compiled):
     area, precision = Ranking(truth, score).areas(compiled=compiled)
     np.testing.assert_allclose([area, precision], [auroc, auprc])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 15, 16, 37])
+def test_rows_that_numba_walks_together_have_the_bits_of_one_alone(rows):
+    ranking, weights = many(rows)
+    areas = ranking.areas(weights, compiled=True)
+    assert areas[0].shape == areas[1].shape == (rows,)
+    for row, *both in zip(weights, *areas, strict=True):
+        np.testing.assert_array_equal(both, ranking.areas(row, compiled=True))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 101, 400])
+def test_rows_that_numpy_takes_in_pieces_have_the_bits_of_all_together(rows, monkeypatch):
+    ranking, weights = many(rows)
+    whole = ranking.areas(weights, compiled=False)
+    assert whole[0].shape == whole[1].shape == (rows,)
+    for together in (1, 500, 10_000):
+        monkeypatch.setattr(module, "TOGETHER", together)
+        np.testing.assert_array_equal(ranking.areas(weights, compiled=False), whole)
+
+
+def many(rows):
+    truth, score = toy(4, decimals=1)
+    return Ranking(truth, score), np.random.default_rng(rows).gamma(1.0, 1.0, (rows, len(truth)))
 
 
 @pytest.mark.parametrize("compiled", [False, True])

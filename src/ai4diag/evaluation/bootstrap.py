@@ -27,6 +27,7 @@ FEW_UNITS = 50
 MOST_UNDEFINED = 0.1
 """Share of resamples that may be undefined before the interval is."""
 ROUNDING = 1e-12
+ALL_AGREE = "no interval: all resamples agree"
 BLOCK = 4_000_000
 """Resamples x cases that are held at once: 32 MB of weights."""
 LARGE = 3_000_000
@@ -115,7 +116,7 @@ def _no_interval(value: float, usable: Floats, undefined: int, plan: Interval) -
     if undefined > MOST_UNDEFINED * plan.resamples:
         return f"no interval: undefined in {undefined} of {plan.resamples} resamples"
     if np.ptp(usable) < ROUNDING:
-        return "no interval: all resamples agree"
+        return ALL_AGREE
     return ""
 
 
@@ -147,8 +148,8 @@ def resamples(strata: Ints, plan: Interval, n_cases: int) -> Iterator[Floats]:
                 if compiled:
                     kernels.count(units[chosen] if len(members) > 1 else chosen, part)
                     continue
-                for row, drawn in zip(part, chosen, strict=True):
-                    row[columns] = np.bincount(drawn, minlength=len(units))
+                chosen += np.arange(len(part))[:, None] * len(units)  # each row counts in a range of its own
+                part[:, columns] = np.bincount(chosen.reshape(-1), minlength=chosen.size).reshape(chosen.shape)
         yield weights
 
 
