@@ -113,12 +113,14 @@ def test_worst_cases_are_shown_as_pictures_where_there_are_images() -> None:
     shown = dataclasses.replace(context, picture=lambda case: (image, (1.0, 1.0)))
     section = multiclass.cases(found, shown)
     assert section is not None
-    ((title, pictures),) = section.pictures
+    (title, pictures), (other, typical) = section.pictures
     worst = found.curves["worst"]
-    assert title == "Largest errors"
+    assert (title, other) == ("Largest errors", "Typical")
+    assert [item.caption[0] for item in typical] == ["a", "a", "b", "b", "c", "c"]
+    assert not {item.case_id for item in pictures} & {item.case_id for item in typical}
     assert [item.case_id for item in pictures] == [line["case_id"] for line in worst[:PICTURES]]
     assert pictures[0].caption.startswith(f"{worst[0]['truth']}, called {worst[0]['called']} (score ")
     html = render(found, shown)
-    assert html.count("data:image/jpeg") == PICTURES
+    assert html.count("data:image/jpeg") == PICTURES + len(typical)
     assert "Legend of the pictures" not in html
     assert "data:image" not in render(found, context)

@@ -62,6 +62,12 @@ class Showing(Protocol):
     YES: str
     """What the operating point means, with `{at}`."""
 
+    def answers(self, evaluation: Evaluation) -> tuple[str, ...]:
+        """Return what a user meets, in natural frequencies, for the plain-language summary; nothing where undefined."""
+
+    def never(self, evaluation: Evaluation) -> tuple[str, ...]:
+        """Return what must not be concluded, one sentence each, beginning as the object of `conclude`."""
+
     def curves(self, evaluation: Evaluation) -> list[Chart]:
         """Return the plots of the curves that are defined."""
 

@@ -10,6 +10,7 @@ from ai4diag.evaluation.report import charts, words
 from ai4diag.evaluation.report.charts import Chart, Line, Table
 from ai4diag.evaluation.report.classes import pictures_of
 from ai4diag.evaluation.report.context import ReportContext
+from ai4diag.evaluation.report.frequencies import known, of_hundred
 from ai4diag.evaluation.report.parts import Section, defined, plain, said
 
 if TYPE_CHECKING:
@@ -25,6 +26,49 @@ LEGEND: tuple[tuple[str, str], ...] = ()
 """Nothing is drawn over pictures."""
 ERRORS = 10
 """Worst cases that are shown in a table."""
+
+
+def answers(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return what is found, cleared and right of 100 at the operating point."""
+    counts = evaluation.curves.get("confusion")
+    if not counts:
+        return ()
+    negative, positive = evaluation.classes
+    ill, well = counts["tp"] + counts["fn"], counts["tn"] + counts["fp"]
+    share = f"{100 * ill / (ill + well):.0f} of 100"
+    templates = (
+        ("sensitivity", f"Of 100 {positive} cases, the model finds {{}}; it misses the others.", ill),
+        ("specificity", f"Of 100 {negative} cases, it clears {{}}; the others are false alarms.", well),
+        (
+            "ppv",
+            f"Of 100 cases that it calls {positive}, {{}} are. This holds where {share} cases are {positive}, as here; "
+            "where they are rarer, fewer of its alarms are right.",
+            counts["tp"] + counts["fp"],
+        ),
+    )
+    found = [(known(evaluation, name), text, tested) for name, text, tested in templates]
+    return tuple(text.format(of_hundred(item, tested)) for item, text, tested in found if item is not None)
+
+
+def never(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return that a score is no probability, where calibration says so."""
+    slope = known(evaluation, "calibration_slope")
+    if "reliability" not in evaluation.curves:
+        return ("That a score is a probability: some lie outside 0 to 1.",)
+    if slope is not None and (slope.low > 1 or slope.high < 1):
+        extreme = "cautious" if slope.low > 1 else "extreme"
+        return (
+            f"That a score of 0.3 means 30 of 100: the scores are too {extreme} (calibration slope "
+            f"{words.number(slope.value)}, {words.limits(slope)}; 1 is ideal).",
+        )
+    level = known(evaluation, "calibration_intercept")
+    if level is not None and (level.low > 0 or level.high < 0):
+        high = "low" if level.low > 0 else "high"
+        return (
+            f"That a score of 0.3 means 30 of 100: the scores are too {high} (calibration intercept "
+            f"{words.number(level.value)}, {words.limits(level)}; 0 is ideal).",
+        )
+    return ()
 
 
 def curves(evaluation: Evaluation) -> list[Chart]:
@@ -76,7 +120,7 @@ def confusion(evaluation: Evaluation) -> Table | None:
 
 
 def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
-    """Return the worst cases; None when there are none."""
+    """Return the worst cases, and typical ones where there are pictures; None when there are none."""
     worst = evaluation.curves.get("worst") or []
     if not worst:
         return None
@@ -84,17 +128,23 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
     wrong = sum(row[1] != row[2] for row in table.rows)
     shown = words.counted(len(table.rows), "case")
     sentence = f"The {shown} of the test part whose score is furthest from the truth; {wrong} of them called wrongly."
-    lines = [{**line, "called": row[2]} for line, row in zip(worst, table.rows, strict=False)]
-    return Section((sentence,), (table,), pictures=pictures_of(lines, context))
+    typical = _called(evaluation.curves.get("typical") or [], evaluation)
+    return Section((sentence,), (table,), pictures=pictures_of(_called(worst, evaluation), typical, context))
+
+
+def _called(lines: Sequence[Mapping[str, Any]], evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return cases with what they were called at the operating point of their fold."""
+    point, found = evaluation.operating_point, []
+    for line in lines:
+        at = point.folds.get(int(line["fold"]), point.value)
+        called = "undecided" if math.isnan(at) else evaluation.classes[int(line["score"] >= at)]
+        found.append({"case_id": "", "truth": "", "score": "", "called": called, **line})
+    return found
 
 
 def _error_table(worst: Sequence[Mapping[str, Any]], evaluation: Evaluation) -> Table:
     """Return the cases with what they were called; columns that say nothing are left out."""
-    point, lines = evaluation.operating_point, []
-    for line in worst:
-        at = point.folds.get(int(line["fold"]), point.value)
-        called = "undecided" if math.isnan(at) else evaluation.classes[int(line["score"] >= at)]
-        lines.append({"case_id": "", "truth": "", "score": "", "called": called, **line})
+    lines = _called(worst, evaluation)
     first = ["case_id", "truth", "called", "score"]
     names = [name for name in lines[0] if name not in first]
     names = [name for name in names if len({str(line[name]) for line in lines}) > 1]

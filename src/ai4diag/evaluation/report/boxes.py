@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ai4diag.evaluation.report import charts
+import numpy as np
+
+from ai4diag.evaluation.report import charts, words
 from ai4diag.evaluation.report.box_planes import scan_picture
 from ai4diag.evaluation.report.charts import Chart, Line, Table
 from ai4diag.evaluation.report.context import ReportContext
+from ai4diag.evaluation.report.frequencies import known, of_hundred
 from ai4diag.evaluation.report.parts import Section, defined
 from ai4diag.evaluation.report.pictures import CasePicture, case_picture
 
@@ -23,6 +26,37 @@ YES = "A score of at least {at:.3g} counts as a yes."
 """What the operating point means."""
 PICTURES = 8
 """Worst cases that are shown as pictures."""
+
+
+def answers(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return what is found and right of 100 boxes, false boxes per image, and the class that is found least often."""
+    counts = evaluation.curves.get("confusion")
+    hit, right = (known(evaluation, name) for name in ("sensitivity", "ppv"))
+    if not counts or hit is None:
+        return ()
+    matrix = np.asarray(counts, np.int64)
+    truth, drawn = int(matrix[:-1].sum()), int(matrix[:, :-1].sum())
+    found = [f"Of 100 true boxes, the model finds {of_hundred(hit, truth)}."]
+    if right is not None:
+        wrong = drawn - int(np.trace(matrix[:-1, :-1]))
+        found.append(
+            f"Of 100 boxes that it draws, {of_hundred(right, drawn)} are right. In {words.counted(hit.n, 'case')} "
+            f"{words.counted(wrong, 'box', 'boxes')} {'is' if wrong == 1 else 'are'} false: {wrong / hit.n:.2g} each."
+        )
+    each = matrix[:-1].sum(axis=1)
+    if len(each) > 1 and (each > 0).sum() > 1:
+        shares = np.divide(np.diag(matrix)[:-1], each, out=np.ones(len(each)), where=each > 0)
+        least = int(shares.argmin())
+        found.append(f"Found least often is {evaluation.classes[least]}: {matrix[least, least]:,} of {each[least]:,}.")
+    return tuple(found)
+
+
+def never(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return that a box is only as right as the overlap that was asked."""
+    return (
+        "That a box is exact: it counts as right from half an overlap on (IoU 0.5).",
+        "That a picture without boxes holds nothing.",
+    )
 
 
 def curves(evaluation: Evaluation) -> list[Chart]:

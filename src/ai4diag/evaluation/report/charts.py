@@ -54,6 +54,7 @@ class Chart:
         svg: the picture.
         reading: one or two sentences that say what to see.
         table: the numbers that are drawn.
+        wide: whether it needs the whole width of the page.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Chart:
     svg: Markup
     reading: str
     table: Table
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -270,7 +272,9 @@ def forest(overall: Estimate, groups: Sequence[Estimate]) -> Chart:
         shown = sum(not math.isnan(estimate.value) for estimate in groups)
         reading = f"Diamond and dashed line: all cases. {shown} of {words.counted(len(groups), 'subgroup')} shown."
         svg = inline_svg(figure, "forest", f"{label} in subgroups", reading)
-    return Chart("forest", f"{label} in subgroups", svg, reading, estimate_table("Subgroups", groups, by_group=True))
+    return Chart(
+        "forest", f"{label} in subgroups", svg, reading, estimate_table("Subgroups", groups, by_group=True), True
+    )
 
 
 def training(history: Training) -> Chart | None:
@@ -297,7 +301,7 @@ def training(history: Training) -> Chart | None:
         svg = inline_svg(figure, "training", "Training of the kept model", reading)
     columns = ("Epoch", *(label.capitalize() for label, _ in series))
     table = curve_table("Training", columns, history.epochs, *(values for _, values in series))
-    return Chart("training", "Training of the kept model", svg, reading, table)
+    return Chart("training", "Training of the kept model", svg, reading, table, wide=True)
 
 
 def estimate_table(caption: str, estimates: Sequence[Estimate], *, by_group: bool = False) -> Table:

@@ -1,4 +1,4 @@
-"""What reports of several classes share: their ROC curves in one plot, and the table of the worst cases."""
+"""What reports of several classes share: their ROC curves in one plot, and the worst and the typical cases."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from ai4diag.evaluation.report.charts import Chart, Line, Table, roc_per_class
 from ai4diag.evaluation.report.context import ReportContext
 from ai4diag.evaluation.report.parts import Section, defined, plain
 from ai4diag.evaluation.report.pictures import CasePicture, plain_picture
+from ai4diag.evaluation.typical import WORST_SHOWN
 
 if TYPE_CHECKING:
     from ai4diag.evaluation.evaluate import Evaluation
 
 DRAWN = 6
 """Most curves in one plot; of more classes those with the smallest area are drawn."""
-PICTURES = 8
+PICTURES = WORST_SHOWN
 """Worst cases that are shown as pictures."""
 ERRORS = 10
 """Worst cases that are shown in a table."""
@@ -36,33 +37,37 @@ def roc_charts(evaluation: Evaluation) -> list[Chart]:
 
 
 def pictures_of(
-    lines: Sequence[Mapping[str, Any]], context: ReportContext
+    worst: Sequence[Mapping[str, Any]], typical: Sequence[Mapping[str, Any]], context: ReportContext
 ) -> tuple[tuple[str, tuple[CasePicture, ...]], ...]:
     """Return the pictures of cases with what was true and what was called; nothing where there are no images.
 
     Args:
-        lines: case_id, truth, called and score of each case.
+        worst, typical: case_id, truth, called and score of each case.
         context: gives the images.
     """
     if context.picture is None:
         return ()
-    found = tuple(
-        plain_picture(
-            str(line["case_id"]),
-            f"{line['truth']}, called {line['called']} (score {words.number(line['score'])}).",
-            context.picture(str(line["case_id"])),
-            f"case{number}",
+    groups = []
+    for title, key, lines in (("Largest errors", "case", worst[:PICTURES]), ("Typical", "typical", typical)):
+        found = tuple(
+            plain_picture(
+                str(line["case_id"]),
+                f"{line['truth']}, called {line['called']} (score {words.number(line['score'])}).",
+                context.picture(str(line["case_id"])),
+                f"{key}{number}",
+            )
+            for number, line in enumerate(lines)
         )
-        for number, line in enumerate(lines[:PICTURES])
-    )
-    return (("Largest errors", found),) if any(item.svg is not None for item in found) else ()
+        groups += [(title, found)] if any(item.svg is not None for item in found) else []
+    return tuple(groups)
 
 
 def worst_cases(evaluation: Evaluation, context: ReportContext, sentence: str, score: str) -> Section | None:
-    """Return the worst cases as pictures and a table; None when there are none.
+    """Return the worst cases as pictures and a table, and pictures of typical ones; None when there are none.
 
     Args:
-        evaluation: its `curves["worst"]` has truth, called and score of each case beside the columns of predictions.
+        evaluation: its `curves["worst"]` and `["typical"]` have truth, called and score of each case beside the
+            columns of predictions.
         context: gives the images.
         sentence: what the cases are, with `{shown}`.
         score: heading of the column of scores.
@@ -84,4 +89,5 @@ def worst_cases(evaluation: Evaluation, context: ReportContext, sentence: str, s
     text = frozenset(set(range(len(names))) - numeric)
     shown = words.counted(len(rows), "case")
     tables = (Table("Largest errors first", titles, rows, text),)
-    return Section((sentence.format(shown=shown),), tables, pictures=pictures_of(worst, context))
+    pictures = pictures_of(worst, evaluation.curves.get("typical") or [], context)
+    return Section((sentence.format(shown=shown),), tables, pictures=pictures)

@@ -9,6 +9,7 @@ import numpy as np
 from ai4diag.evaluation.report import charts, words
 from ai4diag.evaluation.report.charts import Chart, Table
 from ai4diag.evaluation.report.context import ReportContext
+from ai4diag.evaluation.report.frequencies import known, lowest, of_hundred
 from ai4diag.evaluation.report.parts import Section
 from ai4diag.evaluation.report.planes import volume_picture
 from ai4diag.evaluation.report.svg import ACCENT, GREY, INK, drawing, inline_svg
@@ -22,8 +23,49 @@ COUNTED = "{name} voxels"
 """Heading of the number of voxels of a class."""
 YES = "A share of at least {at:.3g} counts as a yes."
 """What the operating point means; label maps have none."""
+MOST_LINES = 200
+"""Lines of the table of cases, and of the table of volumes."""
 LEGEND = (("truth", "outline of the truth"), ("predicted", "outline of the answer"))
 """What the lines of the pictures mean."""
+
+
+def answers(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return how near the outlines are, how right the volumes, and how poor the poorest structure and case."""
+    found = []
+    near, volume = (known(evaluation, name) for name in ("surface_dice_2_mm", "volume_difference"))
+    if near is not None and evaluation.primary != near.name:
+        found.append(f"Of 100 points on the outlines of reader and model, {of_hundred(near)} are at most 2 mm apart.")
+    if volume is not None:
+        limits = "no interval" if np.isnan(volume.low) else f"from {_larger(volume.low)} to {_larger(volume.high)}"
+        found.append(f"On average, the volume of the answer is {_larger(volume.value)} than the true one ({limits}).")
+    poorest = lowest(evaluation, "dice")
+    if poorest is not None and len(evaluation.classes) > 1:
+        label, item = poorest
+        found.append(f"The poorest structure is {label}: Dice {words.number(item.value)} ({words.limits(item)}).")
+    each = [(float(np.nanmean(case["dice"])), str(case["case_id"])) for case in _defined(evaluation)]
+    if each:
+        value, case = min(each)
+        found.append(f"The poorest of {words.counted(len(each), 'case')} has a mean Dice of {value:.3f} ({case}).")
+    return tuple(found)
+
+
+def _defined(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """Return the cases of which at least one structure has a Dice."""
+    return [case for case in evaluation.curves["per_case"] if not np.isnan(case["dice"]).all()]
+
+
+def _larger(share: float) -> str:
+    """Return a relative difference in words.
+
+    >>> _larger(0.022), _larger(-0.1)
+    ('2.2 % larger', '10.0 % smaller')
+    """
+    return f"{100 * abs(share):.1f} % {'smaller' if share < 0 else 'larger'}"
+
+
+def never(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return that the mean hides single cases."""
+    return ("That every outline may be used unseen: a mean over cases hides the poor ones, which are shown below.",)
 
 
 def curves(evaluation: Evaluation) -> list[Chart]:
@@ -91,18 +133,26 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
 
 
 def _per_case(evaluation: Evaluation) -> Table:
-    names = evaluation.classes
-    columns = ["Case"]
-    for name in names:
-        columns += [f"Dice {name}", f"HD95 {name} (mm)", f"truth {name} (ml)", f"answer {name} (ml)"]
-    rows = []
-    for case in evaluation.curves["per_case"]:
-        row = [str(case["case_id"])]
-        for k in range(len(names)):
-            row += [words.number(case["dice"][k]), _tenths(case["hd95_mm"][k])]
-            row += [f"{case['truth_ml'][k]:.3f}", f"{case['predicted_ml'][k]:.3f}"]
-        rows.append(tuple(row))
-    return Table("Every test case, the smallest Dice first", tuple(columns), tuple(rows))
+    """Return a line per case and structure, the cases with the smallest mean Dice first, at most 200 lines."""
+    cases, classes = evaluation.curves["per_case"], evaluation.classes
+    shown = cases[: max(MOST_LINES // len(classes), 1)]
+    rows = tuple(
+        (
+            str(case["case_id"]),
+            name,
+            words.number(case["dice"][k]),
+            _tenths(case["hd95_mm"][k]),
+            f"{case['truth_ml'][k]:.3f}",
+            f"{case['predicted_ml'][k]:.3f}",
+        )
+        for case in shown
+        for k, name in enumerate(classes)
+    )
+    caption = "Every test case, the smallest mean Dice first"
+    if len(shown) < len(cases):
+        caption = f"The {len(shown)} of {len(cases):,} test cases with the smallest mean Dice"
+    columns = ("Case", "Structure", "Dice", "HD95 (mm)", "Truth (ml)", "Answer (ml)")
+    return Table(caption, columns, rows, frozenset({0, 1}))
 
 
 def _tenths(value: float) -> str:

@@ -9,6 +9,7 @@ from ai4diag.evaluation.report import words
 from ai4diag.evaluation.report.charts import Chart, Table
 from ai4diag.evaluation.report.classes import roc_charts, worst_cases
 from ai4diag.evaluation.report.context import ReportContext
+from ai4diag.evaluation.report.frequencies import complement, known, lowest, of_hundred
 from ai4diag.evaluation.report.parts import Section
 
 if TYPE_CHECKING:
@@ -23,6 +24,30 @@ YES = "Each class has its own threshold; a score of at least that counts as a ye
 
 LEGEND: tuple[tuple[str, str], ...] = ()
 """Nothing is drawn over pictures."""
+
+
+def answers(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return how many of 100 cases are wholly right, and what is found least often and called in vain most often."""
+    counts, found = evaluation.curves["confusion"], []
+    right = known(evaluation, "exact_match")
+    if right is not None and evaluation.primary != "exact_match":
+        found.append(f"Of 100 cases, the model answers {of_hundred(right)} without any error.")
+    least, loudest = (lowest(evaluation, name) for name in ("sensitivity", "specificity"))
+    if least is not None:
+        label, item = least
+        tested = counts[label]["tp"] + counts[label]["fn"]
+        found.append(f"Found least often is {label}: of 100 cases that show it, {of_hundred(item, tested)} are found.")
+    if loudest is not None:
+        label, item = loudest
+        tested = counts[label]["tn"] + counts[label]["fp"]
+        share = of_hundred(complement(item), tested)
+        found.append(f"Most false alarms are of {label}: of 100 cases without it, {share} are called so.")
+    return tuple(found)
+
+
+def never(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return that alarms depend on how frequent findings are."""
+    return ("That an alarm is right as often where findings are more or less frequent than here.",)
 
 
 def curves(evaluation: Evaluation) -> list[Chart]:
@@ -47,6 +72,6 @@ def confusion(evaluation: Evaluation) -> Table | None:
 
 
 def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
-    """Return the worst cases; None when there are none."""
+    """Return the worst cases, and typical ones where there are pictures; None when there are none."""
     sentence = "{shown} of the test part, those with the most wrong answers first."
     return worst_cases(evaluation, context, sentence, "Largest error")

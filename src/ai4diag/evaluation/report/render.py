@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from ai4diag.evaluation.report import charts, sections, words
+from ai4diag.evaluation.report import charts, sections
 from ai4diag.evaluation.report.context import ReportContext
+from ai4diag.evaluation.report.summary import summary
 from ai4diag.evaluation.targets import shown_as
 
 if TYPE_CHECKING:
@@ -46,16 +47,10 @@ def render(evaluation: Evaluation, context: ReportContext) -> str:
     present = {"curves": curves, "operating": operating, "subgroups": subgroups, "contrast": contrast, "cases": cases}
     present["training"] = training
     return _template().render(
-        css=Markup(_resource("report.css")),  # noqa: S704 - our own file
+        css=Markup(_resource("report.css") + _page_heads(context)),  # noqa: S704 - our own file, and escaped texts
         context=context,
         contents=[(key, title) for key, title in sections.CONTENTS if present.get(key, True)],
-        headline={
-            "name": words.name(headline.name),
-            "value": words.number(headline.value),
-            "interval": sections.interval_text(headline, level),
-            "sentence": words.sentence(headline, evaluation.classes, level),
-        },
-        facts=sections.facts(headline, context),
+        plain=summary(evaluation, context, level),
         gate=sections.gate(evaluation, context),
         how=sections.how(headline, context, level),
         estimates=charts.estimate_table(f"Estimates on the test part, {level:.0%} intervals", test),
@@ -72,6 +67,27 @@ def render(evaluation: Evaluation, context: ReportContext) -> str:
         hashes=sections.hashes(context),
         recipe=sections.recipe(context),
     )
+
+
+def _page_heads(context: ReportContext) -> str:
+    """Return what stands on every printed page: which pipeline, which version, which page."""
+    name = f"{context.pipeline} {context.variant}".strip()
+    heads = {
+        "top-left": _css_text(name),
+        "top-right": _css_text(f"ai4diag {context.version}"),
+        "bottom-left": _css_text("Evidence, not approval"),
+        "bottom-right": 'counter(page) " / " counter(pages)',
+    }
+    return "@page {" + " ".join(f"@{place} {{ content: {text}; }}" for place, text in heads.items()) + "}\n"
+
+
+def _css_text(text: str) -> str:
+    """Return a string of CSS in which everything but letters and digits is escaped, so that no text ends it.
+
+    >>> print(_css_text("a<b"))
+    "a\\3c b"
+    """
+    return '"' + "".join(c if c.isascii() and c.isalnum() else f"\\{ord(c):x} " for c in text) + '"'
 
 
 @lru_cache

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ai4diag.evaluation.report import charts, words
 from ai4diag.evaluation.report.charts import Chart, Table
 from ai4diag.evaluation.report.context import ReportContext
@@ -47,38 +45,6 @@ class Gate:
 def level(context: ReportContext) -> float:
     """Return the confidence level of the intervals."""
     return float(context.recipe["evaluate"]["interval"]["level"])
-
-
-def interval_text(estimate: Estimate, confidence: float) -> str:
-    """Return the interval of the headline, or why there is none."""
-    if math.isnan(estimate.value):
-        return estimate.note or "too little data"
-    if math.isnan(estimate.low):
-        return "no interval"
-    return f"{confidence:.0%} interval {words.limits(estimate)}"
-
-
-def facts(headline: Estimate, context: ReportContext) -> list[tuple[str, str]]:
-    """Return on whom the model was tested, as terms and facts."""
-    lines = [line for line in context.parts if line.part in ("test", "every fold")]
-    sites = sorted({line.site for line in lines})
-    unknown = any(finding.code == "no-patient-ids" for finding in context.findings)
-    whose = "of unknown patients" if unknown else f"of {words.counted(headline.n_patients, 'patient')}"
-    found = [
-        ("Tested on", f"{words.counted(headline.n, 'case')} {whose}"),
-        ("From", words.counted(len(sites), "site") + (f": {', '.join(sites)}" if 0 < len(sites) <= 5 else "")),
-    ]
-    if lines:
-        counts = np.sum([line.counts for line in lines], axis=0)
-        named = ", ".join(f"{int(n):,} {name}" for name, n in zip(context.classes, counts, strict=True))
-        found.append((shown_as(context.target).TRUTH, named))
-    learned = context.recipe["train"]["parts"]
-    train = sum(line.cases for line in context.parts if line.part in learned)
-    if train:
-        found.append(("Trained on", words.counted(train, "case")))
-    if context.folds:
-        found.append(("Cross-validation", words.counted(context.folds, "fold")))
-    return found
 
 
 def gate(evaluation: Evaluation, context: ReportContext) -> Gate:
@@ -197,13 +163,16 @@ def contrast(evaluation: Evaluation, context: ReportContext) -> Section | None:
 
 
 def data(context: ReportContext) -> dict[str, Any]:
-    """Return the data table, the findings, and where the data come from."""
+    """Return the data table, the findings, waived ones apart, and where the data come from."""
     heading = shown_as(context.target).COUNTED
     columns = ("Part", "Site", "Cases", "Patients", *(heading.format(name=name) for name in context.classes))
     rows = tuple(
         (line.part, line.site, *(f"{n:,}" for n in (line.cases, line.patients, *line.counts))) for line in context.parts
     )
-    found = tuple((f.level, f.code, f.where, f.found, f.expected, f.cure) for f in context.findings)
+    others = (item for item in context.findings if not item.waived)
+    found = tuple((f.level, f.code, f.where, f.found, f.expected, f.cure) for f in others)
+    waived = tuple((f.code, f.where, f.found, f.expected, f.waived) for f in context.findings if f.waived)
+    reasons = ("Code", "Where", "Found", "Expected", "Reason for waiving")
     headings = ("Level", "Code", "Where", "Found", "Expected", "What to do")
     facts = context.dataset
     source = (
@@ -215,6 +184,7 @@ def data(context: ReportContext) -> dict[str, Any]:
     )
     return {
         "table": Table("Cases per part and site", columns, rows, frozenset({0, 1})) if rows else None,
+        "waived": Table("Waived findings", reasons, waived, frozenset(range(5))) if waived else None,
         "findings": Table("Findings", headings, found, frozenset(range(6))) if found else None,
         "source": Table(
             "Source and licence", ("Item", "What the card says"), tuple(r for r in source if r[1]), frozenset({0, 1})

@@ -33,6 +33,49 @@ NAMES = {1: "low", 2: "middle", 3: "high"}
 DAYS_PER_YEAR = 365.25
 
 
+def answers(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return how many of 100 at the highest and the lowest risk had the event by the last horizon that is known."""
+    known, event = evaluation.curves, evaluation.classes[-1]
+    groups = known["groups"]
+    ends = [groups[-1], groups[0]] if len(groups) > 1 else groups
+    for position in reversed(range(len(known["horizons"]))):
+        if any(math.isnan(group["observed"][position]) for group in ends):
+            continue
+        day = words.span(known["horizons"][position])
+        return tuple(
+            f"Of 100 cases at {_name(group)}, {_seen(group['observed'][position])} {event} within {day} "
+            f"({_expected(group, position)}{group['cases']:,} such cases were followed)."
+            for group in ends
+        )
+    return ()
+
+
+def _seen(survival: float) -> str:
+    return "none" if survival == 1 else f"about {100 * (1 - survival):.0f}"
+
+
+def _expected(group: Mapping[str, Any], position: int) -> str:
+    """Return the interval of what was observed, and what the model expected, where they are known."""
+    low, high, predicted = (100 * (1 - group[key][position]) for key in ("high_at", "low_at", "predicted"))
+    limits = "" if math.isnan(low) or math.isnan(high) or low == high else f"between {low:.0f} and {high:.0f}; "
+    return limits + ("" if math.isnan(predicted) else f"the model expected {predicted:.0f}; ")
+
+
+def never(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return that a risk is not a date, and where predicted risks are off as a whole."""
+    found = ["When it happens to one patient: the model gives risks, no dates."]
+    for item in evaluation.estimates:
+        base, day = words.horizon(item.name)
+        whole = base == "observed_to_predicted" and item.part == "test" and item.subgroup == "all"
+        if whole and (item.low > 1 or item.high < 1):
+            much = "high" if item.high < 1 else "low"
+            found.append(
+                f"That the predicted risks within {words.span(day)} are right: they are too {much} "
+                f"(observed over predicted {words.number(item.value)}, {words.limits(item)})."
+            )
+    return tuple(found)
+
+
 def curves(evaluation: Evaluation) -> list[Chart]:
     """Return the plots of the curves that are defined."""
     known = evaluation.curves
