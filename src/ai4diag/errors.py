@@ -72,6 +72,12 @@ class TrainingError(Ai4diagError):
     exit_code = 8
 
 
+class CannotVerifyError(Ai4diagError):
+    """Whether a number holds cannot be found out: its commit, its data or its record is gone, or was never fixed."""
+
+    exit_code = 9
+
+
 def kind_of_exit_code(code: int) -> type[Ai4diagError]:
     """Return the kind of error with which a command ends in this exit code; `Ai4diagError` for any other.
 

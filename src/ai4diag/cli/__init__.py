@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ai4diag import __version__
-from ai4diag.cli import compare, data, folders, machine, plan, predict, runs, stages
+from ai4diag.cli import compare, data, evidence, folders, machine, plan, predict, runs, stages, verify
 from ai4diag.errors import Ai4diagError, UsageError, did_you_mean
 
 INTERRUPTED = 130
@@ -58,10 +58,21 @@ def cli() -> None:
     """
 
 
-GROUPS = {"data": data.COMMANDS, "runs": runs.COMMANDS}
-HELP = {"data": "List, show and get data sets.", "runs": "List and show tracked runs, and put them side by side."}
+GROUPS = {
+    "data": data.COMMANDS,
+    "evidence": evidence.EVIDENCE,
+    "keys": evidence.KEYS,
+    "runs": runs.COMMANDS,
+}
+HELP = {
+    "data": "List, show and get data sets.",
+    "evidence": "Make and check evidence packs.",
+    "keys": "Make and show the keys that packs are signed with.",
+    "runs": "List and show tracked runs, and put them side by side.",
+}
 for _command in (
     *stages.COMMANDS,
+    *verify.COMMANDS,
     *compare.COMMANDS,
     *predict.COMMANDS,
     *plan.COMMANDS,

@@ -1,4 +1,4 @@
-"""`ai4diag demo | run | prepare | train | evaluate | package | verify`."""
+"""`ai4diag demo | run | prepare | train | evaluate | package`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ai4diag.cli import show
 from ai4diag.cli.context import workspace
 from ai4diag.cli.data import mirror
 from ai4diag.cli.progress import Progress
-from ai4diag.errors import GateError, UsageError, VerifyError
+from ai4diag.errors import GateError, UsageError
 
 if TYPE_CHECKING:
     from ai4diag.pipelines.workspace import Pipeline
@@ -208,34 +208,4 @@ def _headline(pipeline: Pipeline) -> None:
         click.echo(f"  bundle      {show.relative(pipeline.out / 'bundle')}")
 
 
-@click.command("verify")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--here", is_flag=True, help="Compare what is in out/ already, instead of running again.")
-@show.json_option
-def verify(names: Sequence[str], here: bool, as_json: bool) -> None:
-    """Reproduce pipelines: do the committed numbers hold?"""
-    import dataclasses
-
-    from ai4diag.pipelines.verify import verify as reproduce
-
-    verdicts = []
-    for name in names:
-        pipeline = workspace().pipeline(name)
-        verdict = reproduce(pipeline, rerun=not here, mirror=mirror(), notify=Progress(f"verify {name}"))
-        verdicts.append(verdict)
-        if not as_json:
-            word = "does not hold" if verdict.differences else "holds"
-            click.echo(
-                f"{name}: {word}; {verdict.identical} of {verdict.compared} estimates identical, "
-                f"tolerance {verdict.tolerance}"
-            )
-            for difference in verdict.differences:
-                click.echo(f"  {difference}")
-    if as_json:
-        show.data([dataclasses.asdict(verdict) for verdict in verdicts])
-    failed = [verdict.pipeline for verdict in verdicts if verdict.differences]
-    if failed:
-        raise VerifyError(f"The committed estimates of {', '.join(failed)} were not reproduced.")
-
-
-COMMANDS = (demo, run, prepare, train, evaluate, package, verify)
+COMMANDS = (demo, run, prepare, train, evaluate, package)

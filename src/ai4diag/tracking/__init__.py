@@ -4,6 +4,6 @@ The only part of the library that knows MLflow. Importing it costs nothing; MLfl
 when a run is started. Reading the local store (`ai4diag runs`) does not import it at all.
 """
 
-from ai4diag.tracking.run import NoTracker, Tracker, track
+from ai4diag.tracking.run import SWITCH, NoTracker, Tracker, track
 
-__all__ = ["NoTracker", "Tracker", "track"]
+__all__ = ["SWITCH", "NoTracker", "Tracker", "track"]

@@ -13,6 +13,7 @@ became of the record (see `ai4diag.tracking.outbox`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
+SWITCH = "AI4DIAG_TRACKING"
+"""Environment variable; `off` tracks nothing."""
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Notify = Callable[[str, dict[str, Any]], None]
 
@@ -202,8 +205,10 @@ def track(
         run_id: the run to continue; empty begins a new one.
 
     Returns:
-        A `Tracker`; a `NoTracker` whose message says why when the store cannot be reached.
+        A `Tracker`; a `NoTracker` whose message says why when the store cannot be reached, or tracking is switched off.
     """
+    if os.environ.get(SWITCH) == "off":
+        return NoTracker(f"Not tracked: {SWITCH} is off.")
     store = locate(workspace)
     tags = binding(store.workspace, data_sha256=data_sha256, seed=seed)
     tags |= {f"{PREFIX}pipeline": pipeline, f"{PREFIX}variant": variant, f"{PREFIX}primary": primary}
