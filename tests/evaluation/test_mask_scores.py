@@ -52,7 +52,7 @@ def value(scores, name, group="all", weights=None):
 
 def test_a_perfect_answer():
     scores = MaskScores(pd.DataFrame([line(0, both(), both())]), CLASSES)
-    expected = (1, 1, 0, 0, 1, 1, 0)
+    expected = (1, 1, 0, 0, 1, 1, 0, 0, 0, 0)
     for name, wanted in zip(NAMES, expected, strict=True):
         assert value(scores, name) == wanted
         assert value(scores, name, "class=back") == wanted

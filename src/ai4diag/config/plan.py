@@ -65,6 +65,11 @@ class Evaluate(Settings):
     """Subgroups with fewer patients are masked."""
     operating_point: OperatingPoint = OperatingPoint(youden=True)
     """Rule that fixes the decision threshold; one of its words alone (`youden`) will do."""
+    prevalence: Fraction | None = None
+    """Share of positives where the model will be used: PPV and NPV are estimated at it as well (two classes)."""
+    recalibrate: Literal["platt", "isotonic", "temperature"] | None = None
+    """Fit this to the validation predictions and estimate calibration after it as well; where one of several classes
+    holds, only `temperature`."""
     accept: Mapping[str, float] = {}
     """Release gate: `<estimate>_low: value` asks that the lower limit of the interval is at least `value`."""
     tolerance: float = Field(default=0.01, ge=0)

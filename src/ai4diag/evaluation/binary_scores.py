@@ -5,7 +5,7 @@ Their columns: `truth`, 0 or 1, and `score`, of the positive class.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,9 @@ from ai4diag.evaluation.bootstrap import Statistic
 from ai4diag.evaluation.calibration import Calibration
 from ai4diag.evaluation.classification import (
     COUNT_NAMES,
+    PREVALENCE_NAMES,
     Threshold,
+    at_prevalence,
     count_columns,
     describe,
     fix_threshold,
@@ -28,12 +30,14 @@ from ai4diag.evaluation.classification import (
 )
 from ai4diag.evaluation.predictions import need, need_number, refuse
 from ai4diag.evaluation.ranking import Ranking
+from ai4diag.evaluation.recalibration import AFTER
 from ai4diag.evaluation.typical import typical
 
 Floats = npt.NDArray[np.float64]
 RANKING_NAMES = ("auroc", "auprc")
 ERROR_NAMES = ("brier", "log_loss", "ece")
 FIT_NAMES = ("calibration_slope", "calibration_intercept")
+AFTER_NAMES = tuple(f"{name}{AFTER}" for name in (*ERROR_NAMES, *FIT_NAMES))
 FEW_OF_A_CLASS = 10
 WORST = 20
 
@@ -44,23 +48,24 @@ class BinaryScores:
     Args:
         rows: lines of the table of predictions.
         classes: names of the negative and the positive class.
-        thresholds: decision thresholds by fold, and of the kept model.
+        thresholds: decision thresholds by fold, and of the kept model; prevalence and recalibration where asked for.
     """
 
     def __init__(self, rows: pd.DataFrame, classes: Sequence[str], thresholds: Threshold) -> None:
-        self._rows, self._classes = rows, tuple(classes)
+        self._rows, self._classes, self._fixed = rows, tuple(classes), thresholds
         self._truth, self._score = rows["truth"].to_numpy(np.int64), rows["score"].to_numpy(np.float64)
         self._at = thresholds.of(rows)
         self._probable = bool(((self._score >= 0) & (self._score <= 1)).all())
-        self.entries: tuple[tuple[str, str], ...] = tuple(
-            (name, "all")
-            for name in (*RANKING_NAMES, *COUNT_NAMES, *(ERROR_NAMES + FIT_NAMES if self._probable else ()))
-        )
+        names = (*RANKING_NAMES, *COUNT_NAMES, *(ERROR_NAMES + FIT_NAMES if self._probable else ()))
+        names += PREVALENCE_NAMES if thresholds.prevalence is not None else ()
+        names += AFTER_NAMES if thresholds.recalibration is not None else ()
+        self.entries: tuple[tuple[str, str], ...] = tuple((name, "all") for name in names)
         self.presence = np.stack([self._truth == 0, self._truth == 1], axis=1)
 
     def statistic(self, entries: Sequence[tuple[str, str]]) -> Statistic:
         """Return the function of weights that a bootstrap of these entries needs."""
         names = [name for name, _ in entries]
+        after = self._after(names)
         ranking = Ranking(self._truth, self._score)
         calibration = Calibration(self._truth, self._score) if self._probable else None
         columns = count_columns(self._truth, self._score >= self._at)
@@ -78,15 +83,52 @@ class BinaryScores:
                 found |= calibration.errors(sums[:, 4:])
                 if set(names) & set(FIT_NAMES):
                     found["calibration_slope"], found["calibration_intercept"] = calibration.recalibration(weights)
+            if self._fixed.prevalence is not None:
+                found |= at_prevalence(found["sensitivity"], found["specificity"], self._fixed.prevalence)
+            found |= after(weights)
             return np.stack([found[name] for name in names], axis=1)
 
         return values
+
+    def _after(self, names: Sequence[str]) -> Callable[[Floats], dict[str, Floats]]:
+        """Return the function from weights to what is asked for after recalibration."""
+        asked = set(names) & set(AFTER_NAMES)
+        again = self._recalibrated() if asked else None
+        if again is None:
+            return lambda weights: {name: np.full(len(weights), np.nan) for name in asked}
+        columns = again.columns()
+
+        def values(weights: Floats) -> dict[str, Floats]:
+            found = again.errors(weights @ columns)
+            if asked & {f"{name}{AFTER}" for name in FIT_NAMES}:
+                found |= dict(zip(FIT_NAMES, again.recalibration(weights), strict=True))
+            return {f"{name}{AFTER}": value for name, value in found.items()}
+
+        return values
+
+    def _recalibrated(self) -> Calibration | None:
+        """Return the cases with their recalibrated probabilities; None where a fold has none, or nobody asked."""
+        if self._fixed.recalibration is None:
+            return None
+        probability = self._fixed.recalibration.of(self._rows)[:, 0]
+        return None if np.isnan(probability).any() else Calibration(self._truth, probability)
+
+    def counted(self, name: str, group: str) -> npt.NDArray[np.bool_] | None:
+        """Return which cases a proportion is of; None for what is no proportion."""
+        called = self._score >= self._at
+        every = np.full(len(called), True)
+        of = {"sensitivity": self._truth == 1, "specificity": self._truth == 0, "ppv": called, "npv": ~called}
+        return {"accuracy": every, **of}.get(name)
 
     def remark(self, name: str, value: float) -> str:
         """Return why a value is undefined, or why it would mislead; empty where neither."""
         positives = int(self._truth.sum())
         negatives = len(self._truth) - positives
         share = max(positives, negatives) / max(len(self._truth), 1)
+        after = self._fixed.recalibration if name.endswith(AFTER) else None
+        if np.isnan(value) and after is not None and self._recalibrated() is None:
+            return after.note
+        name = name.removesuffix(AFTER).removesuffix("_at_prevalence")
         if np.isnan(value):
             if name in COUNT_NAMES and np.isnan(self._at).any():
                 return "no operating point could be fixed on validation predictions"
@@ -124,6 +166,9 @@ class BinaryScores:
         if self._probable:
             result["reliability"] = Calibration(self._truth, self._score).reliability()
             result["decision"] = net_benefit(self._truth, self._score)
+        again = self._recalibrated()
+        if again is not None:
+            result["reliability_recalibrated"] = again.reliability()
         return result
 
     def _shown(self) -> dict[str, Any]:

@@ -109,6 +109,22 @@ class Calibration:
         return {"mean_score": mean.tolist(), "observed": observed.tolist(), "n": count[used].tolist()}
 
 
+def logistic_line(truth: npt.ArrayLike, x: npt.ArrayLike) -> tuple[float, float]:
+    """Return intercept and slope of logit P = a + b x by maximum likelihood; NaN where there is no finite answer.
+
+    Args:
+        truth: `(n,)`, outcomes or their probabilities, within 0..1.
+        x: `(n,)`.
+    """
+    outcome, values = np.asarray(truth, np.float64), np.asarray(x, np.float64)
+    if not len(values) or np.ptp(values) == 0:
+        return float("nan"), float("nan")
+    middle, scale = values.mean(), values.std()
+    weights, start = np.ones((1, len(values))), np.zeros(2)
+    intercept, slope = _newton(weights, outcome, (values - middle) / scale, start, slope_free=True)[0]
+    return float(intercept - slope * middle / scale), float(slope / scale)
+
+
 def _near(weights: Floats, truth: Floats, logit: Floats, start: Floats, *, slope_free: bool) -> Floats:
     """Return where Newton's method had best begin for each row of weights, `(B, 2)`: the answer to about 1e-7.
 

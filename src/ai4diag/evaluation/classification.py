@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,25 +16,34 @@ import pandas as pd
 from ai4diag.config.plan import OperatingPoint
 from ai4diag.evaluation.ranking import Ranking
 
+if TYPE_CHECKING:
+    from ai4diag.evaluation.recalibration import Recalibration
+
 Floats = npt.NDArray[np.float64]
+Fitted = TypeVar("Fitted")
 COUNT_NAMES = ("accuracy", "balanced_accuracy", "f1", "sensitivity", "specificity", "ppv", "npv")
+PREVALENCE_NAMES = ("ppv_at_prevalence", "npv_at_prevalence")
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A decision threshold and where it comes from.
+    """A decision threshold and where it comes from, and what else is fixed before the test part is looked at.
 
     Attributes:
         value: the threshold of the kept model; NaN when it could not be fixed.
         rule: the rule in words.
         folds: threshold of each fold's own model, fixed on that fold's own validation cases.
         note: why it is undefined, or what to mind.
+        prevalence: share of positives at which PPV and NPV are asked for; None where they are not.
+        recalibration: what turns scores into better probabilities; None where it is not asked for.
     """
 
     value: float
     rule: str
     folds: dict[int, float] = field(default_factory=dict)
     note: str = ""
+    prevalence: float | None = field(default=None, kw_only=True)
+    recalibration: Recalibration | None = field(default=None, kw_only=True)
 
     def of(self, rows: pd.DataFrame) -> Floats:
         """Return the threshold of each line of the table of predictions, that of its fold: `(lines,)`."""
@@ -77,6 +87,23 @@ def from_counts(counts: npt.ArrayLike) -> dict[str, Floats]:
         }
 
 
+def at_prevalence(sensitivity: npt.ArrayLike, specificity: npt.ArrayLike, prevalence: float) -> dict[str, Floats]:
+    """Return `ppv_at_prevalence` and `npv_at_prevalence` by Bayes' theorem; NaN where nothing is called so.
+
+    The prevalence is taken as known: intervals say how sure sensitivity and specificity are, not the prevalence.
+
+    >>> {name: round(float(value), 3) for name, value in at_prevalence(0.9, 0.8, 0.01).items()}
+    {'ppv_at_prevalence': 0.043, 'npv_at_prevalence': 0.999}
+    """
+    found, cleared = np.asarray(sensitivity, np.float64), np.asarray(specificity, np.float64)
+    ill, well = prevalence, 1 - prevalence
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "ppv_at_prevalence": found * ill / (found * ill + (1 - cleared) * well),
+            "npv_at_prevalence": cleared * well / (cleared * well + (1 - found) * ill),
+        }
+
+
 def describe(rule: OperatingPoint) -> str:
     """Return the rule in words."""
     if rule.threshold is not None:
@@ -103,20 +130,41 @@ def fold_thresholds(
         fix: from lines to a threshold, NaN where they do not suffice.
         rule: what `fix` does, in words.
     """
-    kept, own, lacking = fix(validation), {}, 0
+
+    def fixed(lines: pd.DataFrame) -> float | None:
+        value = fix(lines)
+        return None if np.isnan(value) else value
+
+    kept, own, lacking = by_fold(validation, test, fixed)
+    folds = {fold: np.nan if value is None else value for fold, value in own.items()}
+    note = ""
+    if kept is None or None in own.values():
+        note = "undefined: validation predictions are missing or too few for the rule"
+    elif lacking:
+        note = f"{lacking} fold(s) had too few validation cases and use those of the other folds"
+    return Threshold(np.nan if kept is None else kept, rule, folds, note)
+
+
+def by_fold(
+    validation: pd.DataFrame, test: pd.DataFrame, fix: Callable[[pd.DataFrame], Fitted | None]
+) -> tuple[Fitted | None, dict[int, Fitted | None], int]:
+    """Fit something to the validation predictions of every fold; arguments as `fold_thresholds` has them.
+
+    Returns:
+        what is fixed on all validation lines, for the kept model; for each fold what is fixed on its own, or on those
+        of the other folds without the patients that it is tested on; how many folds had to do the latter. None where
+        the lines do not suffice.
+    """
+    own: dict[int, Fitted | None] = {}
+    lacking = 0
     for fold in sorted(test["fold"].unique()):
         value = fix(validation[validation["fold"] == fold])
-        if np.isnan(value):
+        if value is None:
             lacking += 1
             tested = test.loc[test["fold"] == fold, "patient_id"]
             value = fix(validation[~validation["patient_id"].isin(tested)])
         own[int(fold)] = value
-    note = ""
-    if np.isnan([kept, *own.values()]).any():
-        note = "undefined: validation predictions are missing or too few for the rule"
-    elif lacking:
-        note = f"{lacking} fold(s) had too few validation cases and use those of the other folds"
-    return Threshold(kept, rule, own, note)
+    return fix(validation), own, lacking
 
 
 def fix_threshold(truth: npt.ArrayLike, score: npt.ArrayLike, rule: OperatingPoint) -> float:

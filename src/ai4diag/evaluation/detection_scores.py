@@ -26,10 +26,11 @@ from ai4diag.evaluation.predictions import need
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 AP_NAMES = ("map_50", "map_50_95", "map_10")
+RATE_NAMES = tuple(f"sensitivity_at_{rate:g}_fp" for rate in FALSE_PER_IMAGE)
 FROC_NAMES = ("froc_cpm", "sensitivity_at_1_fp")
+"""What is estimated of each class; of all together the sensitivity at every rate."""
 COLUMNS = ("truth_boxes", "truth_labels", "truth_ignore", "boxes", "labels", "scores")
 COUNT_NAMES = ("sensitivity", "ppv", "f1")
-ONE_FALSE = int(np.flatnonzero(FALSE_PER_IMAGE == 1)[0])
 AT_50 = 1
 """Position of IoU 0.5 in `detection.IOUS`."""
 WORST = 12
@@ -68,14 +69,14 @@ class DetectionScores:
         self.presence = truth > 0
         self._defined = truth.sum(axis=0) > 0
         self.entries: tuple[tuple[str, str], ...] = (
-            *((name, "all") for name in (*AP_NAMES, *FROC_NAMES, *COUNT_NAMES)),
+            *((name, "all") for name in (*AP_NAMES, "froc_cpm", *RATE_NAMES, *COUNT_NAMES)),
             *((name, f"class={label}") for label in self._classes for name in (*AP_NAMES[:2], *FROC_NAMES)),
         )
 
     def statistic(self, entries: Sequence[tuple[str, str]]) -> Statistic:
         """Return the function of weights that a bootstrap of these entries needs."""
         asked = set(entries)
-        curves = {"all": Froc(self._cases)} if asked & {(name, "all") for name in FROC_NAMES} else {}
+        curves = {"all": Froc(self._cases)} if asked & {(name, "all") for name in ("froc_cpm", *RATE_NAMES)} else {}
         for label, name in enumerate(self._classes):
             if asked & {(kind, f"class={name}") for kind in FROC_NAMES}:
                 curves[f"class={name}"] = Froc(of_class(self._cases, label))
@@ -92,7 +93,7 @@ class DetectionScores:
             for group, froc in curves.items():
                 sensitivity = froc.sensitivities(weights)
                 found["froc_cpm", group] = sensitivity.mean(axis=1)
-                found["sensitivity_at_1_fp", group] = sensitivity[:, ONE_FALSE]
+                found |= {(name, group): values for name, values in zip(RATE_NAMES, sensitivity.T, strict=True)}
             hit, false, missed = (weights @ counts).T
             with np.errstate(invalid="ignore"):
                 found["sensitivity", "all"] = hit / (hit + missed)
@@ -101,6 +102,13 @@ class DetectionScores:
             return np.stack([found[entry] for entry in entries], axis=1)
 
         return values
+
+    def counted(self, name: str, group: str) -> npt.NDArray[np.bool_] | None:
+        """Return in which images a proportion is counted; None for what is no proportion."""
+        hit, false, missed = self.counts().T
+        if group != "all" or np.isnan(hit).any():
+            return None
+        return {"sensitivity": hit + missed > 0, "ppv": hit + false > 0}.get(name)
 
     def counts(self) -> Floats:
         """Return found, false and missed boxes of each image at the threshold and IoU 0.5, `(images, 3)`."""

@@ -121,7 +121,10 @@ def evaluate(
         estimates=estimates,
         operating_point=point,
         curves={**whole.curves(), "parts": _part_counts(predictions, plan.interval.unit)},
-        notes=_notes(estimates[0], test, scores_of, point, stratified, predictions, plan),
+        notes=[
+            *_notes(estimates[0], test, scores_of, point, stratified, predictions, plan),
+            *map(str, guard.cautions(whole, test, target, classes, plan, estimates)),
+        ],
     )
 
 
@@ -176,12 +179,11 @@ def _estimates(
     for s, (name, group) in enumerate(entries):
         value = float(found.value[s])
         remark = scores.remark(name, value)
-        *limits, said = float(found.low[s]), float(found.high[s]), found.notes[s]
+        low, high, said = float(found.low[s]), float(found.high[s]), found.notes[s]
         if said == ALL_AGREE:
-            counted = scores.counted(name, group)
-            *limits, said = at_the_border(value, counted, unit, plan.interval.level) or (*limits, said)
+            exact = at_the_border(value, scores.counted(name, group), unit, plan.interval.level)
+            low, high, said = exact or (low, high, said)
         note = remark if remark and np.isnan(value) else "; ".join(text for text in (said, remark) if text)
-        low, high = limits
         result.append(Estimate(name, value, low, high, len(rows), found.n_units, part, subgroup or group, note))
     return result, found.stratified
 

@@ -25,8 +25,11 @@ from ai4diag.evaluation.surface import surface_distances
 from ai4diag.masks import decode
 
 Floats = npt.NDArray[np.float64]
-NAMES = ("dice", "iou", "hd95_mm", "assd_mm", "surface_dice_1_mm", "surface_dice_2_mm", "volume_difference")
-"""What is estimated of all classes together and of each."""
+NAMES = (
+    *("dice", "iou", "hd95_mm", "assd_mm", "surface_dice_1_mm", "surface_dice_2_mm"),
+    *("volume_difference", "volume_error", "volume_difference_ml", "volume_error_ml"),
+)
+"""What is estimated of all classes together and of each; areas of flat maps have no millilitres."""
 COLUMNS = ("truth_runs", "runs", "shape", "spacing_mm")
 WORST, TYPICAL = 6, 2
 NO_THRESHOLD = "each voxel takes the class with the largest share; there is no threshold"
@@ -38,6 +41,9 @@ class MaskScores:
     Args:
         rows: lines of the table of predictions.
         classes: class names; the first has number 1.
+
+    Attributes:
+        truth_voxels: `(cases, classes)`, voxels of the truth.
     """
 
     def __init__(self, rows: pd.DataFrame, classes: Sequence[str]) -> None:
@@ -50,10 +56,13 @@ class MaskScores:
             self._table[number] = confusion(truth, predicted, len(self._classes) + 1)
             for label in range(len(self._classes)):
                 self.figures[:, number, label] = _figures(truth, predicted, spacing, label + 1, self._table[number])
-        self.presence = self._table.sum(axis=2)[:, 1:] > 0
+        self.truth_voxels: npt.NDArray[np.int64] = self._table.sum(axis=2)[:, 1:]
+        self.presence = self.truth_voxels > 0
+        flat = bool((rows["shape"].map(len) == 2).any())
+        names = [name for name in NAMES if not (flat and name.endswith("_ml"))]
         self.entries: tuple[tuple[str, str], ...] = (
-            *((name, "all") for name in NAMES),
-            *((name, f"class={label}") for label in self._classes for name in NAMES),
+            *((name, "all") for name in names),
+            *((name, f"class={label}") for label in self._classes for name in names),
         )
 
     def statistic(self, entries: Sequence[tuple[str, str]]) -> Statistic:
@@ -74,6 +83,10 @@ class MaskScores:
         if group != "all":
             return means[:, self._classes.index(group.removeprefix("class="))]
         return _mean(means)
+
+    def counted(self, name: str, group: str) -> npt.NDArray[np.bool_] | None:
+        """Return nothing: no figure of a case is right or wrong."""
+        return None
 
     def remark(self, name: str, value: float) -> str:
         """Return why a value is undefined, or how many pairs of case and class it leaves out."""
@@ -136,6 +149,8 @@ def _figures(
     one, other = (np.squeeze(part, truth.shape.index(1)) if flat else part for part in (truth, predicted))
     surface = surface_distances(one == label, other == label, [spacing[axis] for axis in axes])
     wanted, found = int(counts[label].sum()), int(counts[:, label].sum())
+    relative = (found - wanted) / wanted if wanted else float("nan")
+    difference_ml = (found - wanted) * float(np.prod(spacing)) / 1000 if found or wanted else float("nan")
     return [
         float(dice(counts)[label]),
         float(iou(counts)[label]),
@@ -143,7 +158,10 @@ def _figures(
         surface.average(),
         surface.dice(1.0),
         surface.dice(2.0),
-        (found - wanted) / wanted if wanted else float("nan"),
+        relative,
+        abs(relative),
+        difference_ml,
+        abs(difference_ml),
     ]
 
 

@@ -29,12 +29,14 @@ from ai4diag.evaluation.many_areas import ManyAreas, mean_of_defined
 from ai4diag.evaluation.multiclass_scores import FEW_OF_A_CLASS, TINY, score_columns
 from ai4diag.evaluation.predictions import need, need_number, refuse
 from ai4diag.evaluation.ranking import Ranking
+from ai4diag.evaluation.recalibration import AFTER
 from ai4diag.evaluation.typical import typical
 
 Floats = npt.NDArray[np.float64]
 ALL_NAMES = ("auroc_macro", "auprc_macro", "accuracy", "exact_match", "balanced_accuracy", "f1_macro")
 ERROR_NAMES = ("brier", "log_loss")
 CLASS_NAMES = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "f1")
+AFTER_NAMES = tuple(f"{name}{AFTER}" for name in ERROR_NAMES)
 COUNTED = ("accuracy", "exact_match", "balanced_accuracy", "f1_macro", *CLASS_NAMES[2:])
 NEVER = {"ppv": "the class is never called", "npv": "the class is called of every case"}
 """Why these are undefined, whatever cases show."""
@@ -76,9 +78,12 @@ class MultilabelScores:
         self.presence = np.hstack([self._truth, ~self._truth])  # areas need cases without a finding as well
         self._score = rows[score_columns(classes)].to_numpy(np.float64)
         self._at = thresholds.table(rows)
+        self._recalibration = thresholds.recalibration
         self._probable = bool(((self._score >= 0) & (self._score <= 1)).all())
+        names = (*ALL_NAMES, *(ERROR_NAMES if self._probable else ()))
+        names += AFTER_NAMES if thresholds.recalibration is not None else ()
         self.entries: tuple[tuple[str, str], ...] = (
-            *((name, "all") for name in (*ALL_NAMES, *(ERROR_NAMES if self._probable else ()))),
+            *((name, "all") for name in names),
             *((name, f"class={label}") for label in self._classes for name in CLASS_NAMES),
         )
 
@@ -88,7 +93,8 @@ class MultilabelScores:
         count = len(self._classes)
         ranked = names & {"auroc_macro", "auroc", "auprc_macro", "auprc"}
         areas = ManyAreas(self._truth, self._score) if ranked else None
-        columns = np.hstack([self._counts().reshape(len(self._rows), -1), self._errors()])
+        columns = np.hstack([self._counts().reshape(len(self._rows), -1), self._right(), self._errors(self._score)])
+        after = self._errors(self._recalibrated()) if names & set(AFTER_NAMES) else np.empty((len(self._rows), 0))
 
         def values(weights: Floats) -> Floats:
             sums = weights @ columns
@@ -99,6 +105,9 @@ class MultilabelScores:
                 precise = bool(names & {"auprc_macro", "auprc"})
                 each["auroc"], each["auprc"] = areas.areas(weights, precision=precise)
             found = {(name, "all"): means[:, n] for n, name in enumerate(("exact_match", *ERROR_NAMES))}
+            with np.errstate(invalid="ignore"):
+                again = weights @ after / weights.sum(axis=1, keepdims=True)
+            found |= {(name, "all"): value for name, value in zip(AFTER_NAMES, again.T, strict=False)}
             found |= {(name, "all"): mean_of_defined(each[name]) for name in ("accuracy", "balanced_accuracy")}
             found |= {
                 (f"{name}_macro", "all"): mean_of_defined(each[name])
@@ -119,17 +128,38 @@ class MultilabelScores:
         found[:, np.isnan(self._at).any(axis=0)] = np.nan  # without a threshold there is no answer to count
         return found
 
-    def _errors(self) -> Floats:
-        """Return whether all answers are right, mean squared error and mean log loss over classes, `(cases, 3)`."""
+    def _recalibrated(self) -> Floats:
+        """Return the recalibrated probabilities `(cases, classes)`; NaN where there are none."""
+        if self._recalibration is None:
+            return np.full(self._score.shape, np.nan)
+        return self._recalibration.of(self._rows)
+
+    def _right(self) -> Floats:
+        """Return whether all answers are right, `(cases, 1)`."""
         right = ((self._score >= self._at) == self._truth).all(axis=1).astype(np.float64)
         if np.isnan(self._at).any():
             right[:] = np.nan
-        squared = ((self._score - self._truth) ** 2).mean(axis=1)
-        likely = np.where(self._truth, self._score, 1 - self._score)
-        return np.column_stack([right, squared, -np.log(np.clip(likely, TINY, 1)).mean(axis=1)])
+        column: Floats = right[:, None]
+        return column
+
+    def _errors(self, score: Floats) -> Floats:
+        """Return mean squared error and mean log loss over classes, `(cases, 2)`."""
+        squared = ((score - self._truth) ** 2).mean(axis=1)
+        likely = np.where(self._truth, score, 1 - score)
+        return np.column_stack([squared, -np.log(np.clip(likely, TINY, 1)).mean(axis=1)])
+
+    def counted(self, name: str, group: str) -> npt.NDArray[np.bool_] | None:
+        """Return which cases a proportion is of; None for what is no proportion."""
+        if group == "all":
+            return np.full(len(self._rows), True) if name in ("accuracy", "exact_match") else None
+        k = self._classes.index(group.removeprefix("class="))
+        own, called = self._truth[:, k], self._score[:, k] >= self._at[:, k]
+        return {"sensitivity": own, "specificity": ~own, "ppv": called, "npv": ~called}.get(name)
 
     def remark(self, name: str, value: float) -> str:
         """Return why a value is undefined, or why it would mislead; empty where neither."""
+        if name.endswith(AFTER) and np.isnan(value) and self._recalibration is not None:
+            return self._recalibration.note or "without cases"
         counts = self._truth.sum(axis=0)
         absent = [label for label, n in zip(self._classes, counts, strict=True) if n in (0, len(self._rows))]
         if np.isnan(value):

@@ -17,4 +17,4 @@ __all__ = ["check", "choose_threshold", "scores"]
 
 def scores(rows: pd.DataFrame, classes: Sequence[str], thresholds: Threshold) -> MulticlassScores:
     """Return the cases, ready to be weighted."""
-    return MulticlassScores(rows, classes, ordered=True)
+    return MulticlassScores(rows, classes, thresholds, ordered=True)

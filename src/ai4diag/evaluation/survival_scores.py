@@ -88,6 +88,10 @@ class SurvivalScores:
 
         return values
 
+    def counted(self, name: str, group: str) -> npt.NDArray[np.bool_] | None:
+        """Return nothing: no estimate here is a plain proportion."""
+        return None
+
     def remark(self, name: str, value: float) -> str:
         """Return why a value is undefined, or why it would mislead; empty where neither."""
         time, event = self._outcomes.time, self._outcomes.event
