@@ -1,0 +1,41 @@
+"""The documents of an evidence pack, written from the facts of a run and from nothing else.
+
+    documents(facts)   path in the pack -> Markdown
+    missing(facts)     key -> question, for everything that only people can answer and nobody has
+    questions()        key -> question, for all of them
+    broken(folder, documents)   pointers that lead nowhere
+
+Pure functions: the same facts give the same bytes. Whoever wants another guideline adds a table to `guidelines/`.
+"""
+
+from __future__ import annotations
+
+from ai4diag.packaging.evidence.documents.cover import cover
+from ai4diag.packaging.evidence.documents.guideline import checklist, open_questions, questions, tables
+from ai4diag.packaging.evidence.documents.model_card import model_card
+from ai4diag.packaging.evidence.documents.pointers import MODEL_CARD, broken
+from ai4diag.packaging.evidence.documents.run import Run
+from ai4diag.packaging.evidence.facts import PackFacts
+
+__all__ = ["broken", "documents", "missing", "questions"]
+
+
+def documents(facts: PackFacts) -> dict[str, str]:
+    """Return the documents of a pack: path in the pack to Markdown.
+
+    They point to these files of the pack, which must stand beside them: record.json, context.json, estimates.json,
+    report.html, environment.txt, pipeline.md (the pipeline's README.md) where there is one, card.yaml (the dataset
+    card) where there is one, and verification.json where there are verdicts.
+
+    Args:
+        facts: the run.
+    """
+    run = Run(facts)
+    found = {MODEL_CARD: model_card(run)}
+    found |= {table.path: checklist(table, run) for table in tables()}
+    return {"README.md": cover(run, found), **found}
+
+
+def missing(facts: PackFacts) -> dict[str, str]:
+    """Return what only people can answer and nobody has yet: key to question, in the order of the documents."""
+    return open_questions(Run(facts))

@@ -1,0 +1,257 @@
+"""Where the data come from, how they were divided, checked and prepared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ai4diag.evaluation.report import words
+from ai4diag.evaluation.targets import shown_as
+from ai4diag.packaging.evidence.documents.pointers import CARD, PAGE, Pointer
+from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
+
+MOST_NAMED = 40
+
+
+def source(run: Run) -> Answer:
+    """What the data set is and where it is described."""
+    facts = run.context.dataset
+    text = f"{facts.title}. {facts.description} Page: {facts.page}. Citation: {facts.citation}"
+    return Answer(text, (*run.of_context("dataset"), *_some(run.of_card("origin"))))
+
+
+def licence(run: Run) -> Answer:
+    """Under which terms the data may be used, and where they can be had."""
+    facts = run.context.dataset
+    text = f"Data: licence {facts.licence}. Attribution: {facts.attribution} Terms: {facts.terms}"
+    if facts.page:
+        text += f" Described at {facts.page}."
+    return Answer(text, (*run.of_context("dataset", "licence"), *_some(run.of_card("licence"))))
+
+
+def sites(run: Run) -> Answer | None:
+    """From how many places the cases come."""
+    if not run.context.parts:
+        return None
+    tested = sorted({line.site for line in run.context.parts if line.part in ("test", "every fold")})
+    text = f"{words.counted(len(run.sites), 'site')} in the data: {_names(run.sites)}; tested on {_names(tested)}."
+    return Answer(text, (*run.of_context("parts"), *run.report("data")), whole=False)
+
+
+def participants(run: Run) -> Answer | None:
+    """How many cases and patients are in each part, with what outcome, and what was left out of the files."""
+    if not run.parts:
+        return None
+    text = " ".join(_part(run, part) for part in run.parts)
+    left = [found for code in ("not-in-official-split", "no-follow-up", "zero-area-box") for found in run.finding(code)]
+    if left:
+        text += f" Noticed when the files were read: {'; '.join(left)}."
+    text += " Who was left out before the files were made is not known to the run."
+    return Answer(text, (*run.of_context("parts"), *run.report("data")), whole=False)
+
+
+def analysed(run: Run) -> Answer | None:
+    """How many cases and outcomes each analysis rests on."""
+    if not run.parts:
+        return None
+    text = " ".join(_part(run, part) for part in run.parts)
+    learned = " and ".join(run.recipe["train"]["parts"])
+    text += f" The model learned from: {learned}."
+    return Answer(text, (*run.of_context("parts"), *run.of_record("recipe", "train", "parts"), *run.report("data")))
+
+
+def split(run: Run) -> Answer:
+    """How the cases were divided."""
+    made = run.recipe["data"]["split"]
+    if made["test"] == "official":
+        text = "The official split of the data set"
+        declared = run.card.get("official_split") or {}
+        text += f": {' '.join(str(declared['source']).split())}" if declared.get("source") else "."
+    elif made["test"] == "folds":
+        text = f"{made['folds']}-fold cross-validation, seed {made['seed']}."
+    else:
+        text = f"{100 * made['test']:g} % of the groups at random for testing, seed {made['seed']}."
+    text += f" Grouped by {made['by']}. {' '.join(_part(run, part) for part in run.parts)}"
+    at = (
+        *run.of_record("recipe", "data", "split"),
+        *_some(run.of_card("official_split", "source")),
+        *run.of_context("parts"),
+    )
+    return Answer(text.strip(), at)
+
+
+def disjoint(run: Run) -> Answer:
+    """At which level the parts are disjoint, and whether that was checked."""
+    by = run.recipe["data"]["split"]["by"]
+    checked = [text for text in run.context.checked if text.startswith("No patient is in two parts")]
+    text = f"Parts are disjoint by {by}."
+    if run.anonymous:
+        text += (
+            " The data name no patients: every case counts as one, and whether two cases are of one person, in "
+            "one part or in two, is not known."
+        )
+    elif checked:
+        text += f" Checked: {checked[0]}"
+    twins = [finding.code for finding in run.context.findings if finding.code in ("content-leak", "look-alike")]
+    if twins:
+        text += f" Findings on equal or similar cases: {', '.join(twins)}."
+    at = (*run.of_record("recipe", "data", "split", "by"), *run.of_context("checked"), *run.of_context("findings"))
+    return Answer(text, at, whole=bool(checked) and not run.anonymous)
+
+
+def identifiers(run: Run) -> Answer | None:
+    """Whether the data name patients."""
+    if not run.anonymous:
+        return None
+    text = "The files name no patients. How the publisher removed identifiers is not known to the run."
+    return Answer(text, run.of_context("findings"), whole=False)
+
+
+def checks(run: Run) -> Answer:
+    """What was checked on the data and what was found."""
+    found = run.context.findings
+    levels = {level: sum(item.level == level for item in found) for level in ("error", "warning", "info")}
+    counted = ", ".join(f"{count} {level}" for level, count in levels.items() if count)
+    text = f"{' '.join(run.context.checked)} Findings: {counted or 'none'}"
+    text += f" ({', '.join(dict.fromkeys(item.code for item in found))})." if found else "."
+    return Answer(text, (*run.of_context("checked"), *run.of_context("findings"), *run.report("data")))
+
+
+def preparation(run: Run) -> Answer:
+    """How the data were prepared."""
+    own = {key: value for key, value in run.recipe["data"].items() if key not in ("dataset", "split", "waive")}
+    named = ", ".join(f"{key} {_short(value)}" for key, value in own.items() if value not in (None, [], ()))
+    hooks = [name for name in run.context.hashes if "pipeline.py" in name]
+    text = f"Settings of the recipe: {named or 'none beside the split'}."
+    text += " Own functions of the pipeline take part; their hash is recorded." if hooks else ""
+    text += " The steps themselves are in the code of the version and commit that are recorded."
+    at = (*run.of_record("recipe", "data"), *(run.of_context("hashes") if hooks else ()))
+    return Answer(text, at, whole=bool(run.purpose("Input")))
+
+
+def outcome(run: Run) -> Answer:
+    """What is predicted, and what counts as positive."""
+    classes = run.context.classes
+    shown = shown_as(run.target).TRUTH
+    text = f"{shown}: {', '.join(classes)}."
+    if run.target == "binary":
+        text += f" Positive is {run.context.positive}."
+    at = list(run.of_record("classes"))
+    label = run.of_card("table", "label")
+    if label:
+        text += f" From column `{run.card['table']['label']['column']}` of the files."
+        at.append(label)
+    if run.target == "time_to_event":
+        days = ", ".join(words.span(day) for day in run.recipe["data"].get("horizons_days", ()))
+        text += f" Time to the event, estimated at {days}."
+        at += run.of_record("recipe", "data", "horizons_days")
+    return Answer(text, tuple(at), whole=False)
+
+
+def predictors(run: Run) -> Answer | None:
+    """What the model may see."""
+    columns = (run.card.get("table") or {}).get("columns")
+    if columns:
+        dropped = run.recipe["data"].get("drop") or ()
+        text = f"The card defines {len(columns)} columns of the table, label included, with kind, unit and range"
+        text += f"; the recipe keeps {len(dropped)} of them from the model." if dropped else "."
+        at = [*_some(run.of_card("table", "columns")), *(run.of_record("recipe", "data", "drop") if dropped else ())]
+        return Answer(text, tuple(at))
+    for block in ("images", "volumes", "scans", "arrays", "pictures", "signals"):
+        channels = (run.card.get(block) or {}).get("channels")
+        if channels:
+            text = f"The model sees {block}, channels: {_names([str(channel) for channel in channels])}."
+            return Answer(text, _some(run.of_card(block, "channels")))
+    return None
+
+
+def missing_values(run: Run) -> Answer | None:
+    """What is known about missing values: findings, and what page and card say."""
+    told = [
+        text for text in (*run.context.purpose, *run.context.limits, *run.trained_on()) if "missing" in text.lower()
+    ]
+    pitfalls = [text for text in run.context.dataset.pitfalls if "missing" in text.lower()]
+    found = [*run.finding("missing-values"), *run.finding("zero-coded-missing")]
+    if not told and not found and not pitfalls:
+        return None
+    text = f"Findings on missing values: {len(found)}." if found else ""
+    text += f" {run.quote(' '.join(told))}" if told else ""
+    text += f" The card says: {' '.join(pitfalls)}" if pitfalls else ""
+    at = run.of_context("findings") if found else ()
+    at += tuple(
+        Pointer(PAGE, (title,)) for title in ("Intended use", "Limits", "Trained on") if told and run.page(title)
+    )
+    at += (Pointer(CARD, ("pitfalls",)),) if pitfalls and run.of_card("pitfalls") else ()
+    return Answer(text.strip(), at or run.of_context("dataset", "pitfalls"), whole=False)
+
+
+def page_on_data(run: Run) -> Answer | None:
+    """The page's first words on the data."""
+    said = run.trained_on()
+    return Answer(run.quote(said[0]), run.page("Trained on"), whole=False) if said else None
+
+
+def pitfalls(run: Run) -> Answer | None:
+    """What the card knows to be wrong with the data."""
+    found = run.context.dataset.pitfalls
+    if not found:
+        return None
+    return Answer(f"The card warns: {' '.join(found)}", run.of_context("dataset", "pitfalls"), whole=False)
+
+
+def parts_compared(run: Run) -> Answer | None:
+    """How training and test part differ."""
+    if not run.parts:
+        return None
+    text = (
+        "All parts come from one data set, with one definition of inputs and outcome. "
+        f"{' '.join(_part(run, part) for part in run.parts)} The data table gives the counts for each site."
+    )
+    return Answer(text, (*run.of_context("parts"), *run.report("data")))
+
+
+def heterogeneity(run: Run) -> Answer | Skip | None:
+    """Whether estimates were made for each place."""
+    named = [(i, item) for i, item in run.estimates(grouped=True) if item.subgroup.startswith("site=")]
+    if named:
+        return Answer(
+            f"Every estimate was made for each of {len(run.sites)} sites, with its difference to all others.",
+            (*run.report("subgroups"), *run.of_record("recipe", "evaluate", "subgroups")),
+        )
+    if len(run.sites) == 1:
+        return Skip(f"All cases are of one site ({run.sites[0]}).")
+    return None
+
+
+def acquisition(run: Run) -> Answer | None:
+    """What is known of how images were taken."""
+    known: Answer | None = predictors(run)
+    said = run.purpose("Input")
+    if known is None or not said:
+        return known and Answer(known.text, known.at, whole=False)
+    return Answer(f"{known.text} {run.quote(said)}", (*known.at, *run.page("Intended use")), whole=False)
+
+
+def _part(run: Run, part: str) -> str:
+    cases, patients, counts = run.parts[part]
+    named = ", ".join(f"{count:,} {name}" for name, count in zip(run.context.classes, counts, strict=True))
+    unit = {"masks": "voxels", "boxes": "boxes"}.get(run.target)
+    named = f"{unit}: {named}" if unit else named
+    whose = "" if run.anonymous else f" of {words.counted(patients, 'patient')}"
+    return f"{part.capitalize()}: {words.counted(cases, 'case')}{whose} ({named})."
+
+
+def _names(names: list[str]) -> str:
+    shown = ", ".join(names[:MOST_NAMED])
+    return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} more"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"{len(value)} columns" if len(value) > 6 else "x".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {item}" for key, item in value.items() if item is not None) + "}"
+    return str(value)
+
+
+def _some(pointer: Pointer | None) -> tuple[Pointer, ...]:
+    return (pointer,) if pointer else ()

@@ -1,0 +1,178 @@
+"""How the model was made, on what, and how it can be made again."""
+
+from __future__ import annotations
+
+from ai4diag.evaluation.report import words
+from ai4diag.packaging.evidence.documents.pointers import ENVIRONMENT, VERIFICATION, Pointer
+from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
+
+
+def network(run: Run) -> Answer:
+    """The kind of model with its settings."""
+    model = run.recipe["model"]
+    own = ", ".join(
+        f"{key} {value}" for key, value in model.items() if key != "network" and value not in (None, [], ())
+    )
+    text = f"Network {model['network']}{f' ({own})' if own else ''}. Its files are bound by their SHA-256."
+    return Answer(text, (*run.of_record("recipe", "model"), *run.of_record("model")))
+
+
+def training(run: Run) -> Answer:
+    """How it was trained."""
+    train = run.recipe["train"]
+    text = (
+        f"At most {train['epochs']} epochs, batches of {train['batch_size']}, learning rate {train['learning_rate']:g} "
+        f"({train['schedule']}), learned from {' and '.join(train['parts'])}, seed {train['seed']}. "
+    )
+    augment = train.get("augment") or ()
+    text += (
+        f"Random changes of the training cases: {', '.join(augment)}."
+        if augment
+        else "Training cases were not changed."
+    )
+    at = run.of_record("recipe", "train")
+    return Answer(text, (*at, *(run.report("training") if run.context.training else ())))
+
+
+def selection(run: Run) -> Answer:
+    """How the kept model was chosen, and how often the test part was looked at."""
+    train = run.recipe["train"]
+    if train.get("patience"):
+        text = f"Training stops after {train['patience']} epochs without gain on validation; the best weights are kept."
+    elif "validation" in train["parts"]:
+        text = "Nothing is chosen on validation: the model learned from it too."
+    else:
+        text = "One training; no epoch was chosen by patience."
+    look = run.context.look
+    if look:
+        text += f" The ledger counts this as look {look} at this test part; looks outside of it nobody counted."
+    at = (*run.of_record("recipe", "train"), *(run.of_context("look") if look else ()))
+    return Answer(text, at, whole=False)
+
+
+def initial_weights(run: Run) -> Answer:
+    """Where the weights began."""
+    weights = run.recipe["model"].get("weights")
+    seed = run.recipe["train"]["seed"]
+    text = f"Pretrained weights: {weights}." if weights else "The recipe names no pretrained weights."
+    return Answer(f"{text} Seed {seed} decides what is drawn.", run.of_record("recipe", "train", "seed"))
+
+
+def ensemble(run: Run) -> Answer | Skip:
+    """Whether several models answer together."""
+    members = int(run.recipe["model"].get("members") or 1)
+    variant = str(run.record.get("variant", ""))
+    if members > 1:
+        text = f"{members} models, differing in their seeds, whose answers are averaged."
+        return Answer(text, run.of_record("recipe", "model", "members"))
+    if "seeds" in variant:
+        return Answer(f"Variant {variant}: the answers of several seeds are joined.", run.of_record("variant"))
+    return Skip("One model answers alone.")
+
+
+def software(run: Run) -> Answer:
+    """Versions of everything that was installed."""
+    count = len(run.facts.environment.split())
+    python = run.bound.get("python", "")
+    text = f"ai4diag {run.context.version}"
+    text += f", Python {python}" if python else ""
+    text += f"; every one of {count} installed packages is listed with its version." if count else "."
+    return Answer(text, (*((Pointer(ENVIRONMENT),) if count else ()), *_bound(run)))
+
+
+def hardware(run: Run) -> Answer | None:
+    """On which machine."""
+    if not run.bound:
+        return None
+    names = ("cpu_model", "cpus", "gpu", "platform")
+    known = [f"{name.replace('_', ' ')}: {run.bound[name]}" for name in names if run.bound.get(name)]
+    stage = "Trained" if run.record.get("trained") else "Evaluated (the machine of the training is not recorded)"
+    return Answer(f"{stage} on {'; '.join(known)}.", _bound(run), whole=bool(run.record.get("trained")))
+
+
+def balance(run: Run) -> Answer | Skip:
+    """Whether classes were weighted or drawn unequally."""
+    by = run.recipe["train"].get("balance", "none")
+    weighted = run.recipe["model"].get("balanced", False)
+    if by == "none" and not weighted:
+        return Skip("The recipe uses no method against imbalance of classes.")
+    how = [f"cases are drawn so that each {by} comes equally often"] if by != "none" else []
+    how += ["every class weighs the same in the loss"] if weighted else []
+    text = f"In training, {' and '.join(how)}. Why, and whether probabilities were corrected, is not recorded."
+    return Answer(text, (*run.of_record("recipe", "train"), *run.of_record("recipe", "model")), whole=False)
+
+
+def how_predicted(run: Run) -> Answer:
+    """How the predictions were computed."""
+    said = str(run.record.get("words") or run.name)
+    text = f"By the kept model: `ai4diag train {said}`, then `ai4diag evaluate {said}`. Files are bound by SHA-256."
+    return Answer(text, (*run.of_record("words"), *run.of_record("model"), *run.of_record("files")))
+
+
+def bound_to(run: Run) -> Answer | None:
+    """Commit, data and environment."""
+    if not run.bound.get("git_commit"):
+        return None
+    stage = "training" if run.record.get("trained") else "evaluation (that of the training is not recorded)"
+    text = f"Commit of the {stage}: {run.bound['git_commit']}. Data, environment and lock file are bound by SHA-256."
+    if run.dirty:
+        text += " Files that are not in the commit were present, so that the commit alone does not settle what ran."
+    return Answer(text, _bound(run), whole=bool(run.record.get("trained")) and not run.dirty)
+
+
+def code(run: Run) -> Answer | None:
+    """Which code made the numbers."""
+    known = bound_to(run)
+    return known and Answer(f"{known.text} Where the repository can be had is not recorded.", known.at, whole=False)
+
+
+def updating(run: Run) -> Answer | Skip:
+    """Whether the model was changed after it was evaluated."""
+    found = [(i, item) for i, item in run.estimates() if "recalibrat" in item.name]
+    if not found:
+        return Skip("The model was not changed after its evaluation.")
+    text = "Recalibration fitted on validation was estimated; the kept model is as it was trained."
+    return Answer(text, run.report("estimates"))
+
+
+def internal(run: Run) -> Answer:
+    """How internal data were used for testing."""
+    folds = run.context.folds
+    text = (
+        f"{words.counted(run.headline.n, 'case')}, each tested once in one of {folds} folds by a model that had not "
+        "learned from it."
+        if folds
+        else f"A test part of {words.counted(run.headline.n, 'case')} from which the model had not learned."
+    )
+    return Answer(text, (*run.of_record("recipe", "data", "split"), *run.report("estimates")))
+
+
+def verified(run: Run) -> Answer | None:
+    """What verifications found: the run made again from its commit."""
+    if not run.facts.verdicts:
+        return None
+    last = run.facts.verdicts[-1]
+    text = f"Made again from its commit on {last.get('when', 'an unknown day')}: {last.get('verdict')}."
+    if last.get("reason"):
+        text += f" {last['reason']}"
+    whole = last.get("verdict") == "holds"
+    return Answer(text, (Pointer(VERIFICATION, (len(run.facts.verdicts) - 1,)),), whole)
+
+
+def stored(run: Run) -> Answer:
+    """What is kept for an audit."""
+    text = (
+        "The record binds predictions, estimates, report and model files by SHA-256; every estimate can be computed "
+        "again from the predictions."
+    )
+    return Answer(text, (*run.of_record("files"), *run.of_record("model")))
+
+
+def integrity(run: Run) -> Answer:
+    """What protects what is stored against change."""
+    text = "Files are bound by SHA-256 and the pack is signed. That is no assessment of the security of a product."
+    return Answer(text, (*run.of_record("files"), *run.of_record("model")), whole=False)
+
+
+def _bound(run: Run) -> tuple[Pointer, ...]:
+    return run.of_record("trained") or run.of_record("evaluated")

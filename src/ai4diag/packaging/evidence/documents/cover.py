@@ -1,0 +1,37 @@
+"""The first page of a pack: what is here, and how to check it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ai4diag.packaging.evidence.documents.markdown import plain
+from ai4diag.packaging.evidence.documents.model_card import WARNING
+from ai4diag.packaging.evidence.documents.numbers import said
+from ai4diag.packaging.evidence.documents.pointers import ESTIMATES, MODEL_CARD, RECORD, REPORT, Pointer
+from ai4diag.packaging.evidence.documents.run import Run
+
+
+def cover(run: Run, others: Mapping[str, str]) -> str:
+    """Return the README of the pack.
+
+    Args:
+        run: the run that the pack is about.
+        others: the other documents, by path.
+    """
+    forms = ", ".join(f"[{path}]({path})" for path in others if path != MODEL_CARD)
+    return "\n".join(
+        [
+            f"# Evidence pack of {run.name}",
+            "",
+            f"{plain(run.context.title)} Run `{run.run_id}`. {plain(said(run.headline, run.level))}.",
+            "",
+            f"- Start with [{MODEL_CARD}]({MODEL_CARD}) and [{REPORT}]({REPORT}), which opens offline.",
+            f"- Filled in as far as the run knows: {forms}.",
+            f"- The run itself: {Pointer(RECORD).link('')}, its estimates: {Pointer(ESTIMATES).link('')}.",
+            "- Check it with the manufacturer's public key and nothing else: `ai4diag evidence verify` on this folder.",
+            "  It checks the signature and every hash, computes each number again, and writes these documents again.",
+            "",
+            WARNING,
+            "",
+        ]
+    )

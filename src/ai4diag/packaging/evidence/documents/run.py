@@ -1,0 +1,177 @@
+"""A run as the documents ask for it: facts by name, each with the place in the pack where it stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ai4diag.evaluation.evaluate import Evaluation
+from ai4diag.evaluation.report import ReportContext, sections, words
+from ai4diag.markdown import paragraphs, section
+from ai4diag.packaging.evidence.documents.numbers import said
+from ai4diag.packaging.evidence.documents.pointers import CARD, CONTEXT, ESTIMATES, PAGE, RECORD, REPORT, Pointer
+from ai4diag.packaging.evidence.facts import PackFacts
+from ai4diag.types import Estimate
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the run knows about an item.
+
+    Attributes:
+        text: one or a few sentences, plain text.
+        at: where in the pack it stands.
+        whole: False where it answers only a part; the text says which part is open.
+    """
+
+    text: str
+    at: tuple[Pointer, ...]
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Why an item does not apply to the run."""
+
+    why: str
+
+
+class Run:
+    """Facts of a run.
+
+    Args:
+        facts: what the pack holds.
+    """
+
+    def __init__(self, facts: PackFacts) -> None:
+        self.facts = facts
+        self.record: Mapping[str, Any] = facts.record
+        self.context: ReportContext = facts.context
+        self.evaluation: Evaluation = facts.evaluation
+        self.card: Mapping[str, Any] = facts.card
+        self.recipe: Mapping[str, Any] = facts.context.recipe
+        self.target = facts.evaluation.target
+        self.task = facts.evaluation.task
+        self.name = facts.context.pipeline
+        self.supplied = {key: text.strip() for key, text in facts.supplied.items() if text.strip()}
+        self.run_id = str(self.record.get("run_id", "unknown"))
+
+    @property
+    def level(self) -> float:
+        """Confidence level of the intervals."""
+        return sections.level(self.context)
+
+    @property
+    def headline(self) -> Estimate:
+        """The headline estimate."""
+        return self.evaluation.estimates[0]
+
+    def estimates(self, part: str = "test", grouped: bool = False) -> list[tuple[int, Estimate]]:
+        """Return estimates of a part with their place in estimates.json: of all cases, or those of subgroups."""
+        listed = enumerate(self.evaluation.estimates)
+        return [(i, item) for i, item in listed if item.part == part and (item.subgroup != "all") == grouped]
+
+    def say(self, names: Sequence[str]) -> Answer | None:
+        """Return the named estimates on the test part that are there, with their places; None when none is."""
+        found = [(i, item) for i, item in self.estimates() if item.name in names]
+        if not found:
+            return None
+        text = "; ".join(said(item, self.level) for _, item in found)
+        return Answer(f"{text}.", tuple(Pointer(ESTIMATES, (i,)) for i, _ in found))
+
+    @cached_property
+    def parts(self) -> dict[str, tuple[int, int, tuple[int, ...]]]:
+        """Cases, patients and counts per class of each part, over all sites."""
+        found: dict[str, tuple[int, int, tuple[int, ...]]] = {}
+        for line in self.context.parts:
+            cases, patients, counts = found.get(line.part, (0, 0, (0,) * len(line.counts)))
+            summed = tuple(a + b for a, b in zip(counts, line.counts, strict=True))
+            found[line.part] = (cases + line.cases, patients + line.patients, summed)
+        return found
+
+    @cached_property
+    def sites(self) -> list[str]:
+        """Names of the sites that the data table knows."""
+        return sorted({line.site for line in self.context.parts})
+
+    @cached_property
+    def anonymous(self) -> bool:
+        """Whether the data name no patients, so that every case counts as one."""
+        return any(finding.code == "no-patient-ids" for finding in self.context.findings)
+
+    def finding(self, code: str) -> list[str]:
+        """Return what the findings of a code found."""
+        return [item.found for item in self.context.findings if item.code == code]
+
+    def purpose(self, word: str) -> str:
+        """Return the paragraph on the intended use that begins with this word and a full stop; else empty."""
+        start = f"{word}."
+        return next((text.removeprefix(start).strip() for text in self.context.purpose if text.startswith(start)), "")
+
+    def quote(self, text: str) -> str:
+        """Return words of the pipeline's page as a quotation."""
+        return f"The pipeline's page says: \u201c{text}\u201d"
+
+    def trained_on(self) -> tuple[str, ...]:
+        """Return the paragraphs of the page's section `Trained on`, without tables."""
+        return paragraphs(section(self.facts.readme, "Trained on"))
+
+    def of_card(self, *keys: str) -> Pointer | None:
+        """Return the place of a fact on the dataset card; None when the card does not have it."""
+        content: Any = self.card
+        for key in keys:
+            if not isinstance(content, Mapping) or not content.get(key):
+                return None
+            content = content[key]
+        return Pointer(CARD, keys)
+
+    def page(self, title: str) -> tuple[Pointer, ...]:
+        """Return the place of a section of the pipeline's page; nothing when there is none."""
+        return (Pointer(PAGE, (title,)),) if section(self.facts.readme, title) else ()
+
+    def of_record(self, *keys: str) -> tuple[Pointer, ...]:
+        """Return the place of a fact in record.json; nothing when it is not there, or empty."""
+        content: Any = self.record
+        for key in keys:
+            if not isinstance(content, Mapping) or content.get(key) in (None, "", {}, []):
+                return ()
+            content = content[key]
+        return (Pointer(RECORD, keys),)
+
+    def of_context(self, *keys: str) -> tuple[Pointer, ...]:
+        """Return the place of a fact in context.json."""
+        return (Pointer(CONTEXT, keys),)
+
+    def report(self, place: str) -> tuple[Pointer, ...]:
+        """Return the place of a section of the report."""
+        return (Pointer(REPORT, (place,)),)
+
+    @cached_property
+    def plots(self) -> list[str]:
+        """Titles of the plots that the report has."""
+        return [chart.title for chart in sections.curves(self.evaluation, self.context)]
+
+    @cached_property
+    def masked(self) -> list[str]:
+        """Subgroups that are too small to be shown."""
+        every = self.estimates(grouped=True)
+        return sorted({words.group(item.subgroup) for _, item in every if item.note.startswith("masked")})
+
+    @cached_property
+    def undefined(self) -> list[str]:
+        """Names of estimates on the whole test part that are undefined."""
+        return [words.name(item.name) for _, item in self.estimates() if math.isnan(item.value)]
+
+    @cached_property
+    def bound(self) -> Mapping[str, str]:
+        """What the training was bound to; what the evaluation was, where the training is not known."""
+        return self.record.get("trained") or self.record.get("evaluated") or {}
+
+    @property
+    def dirty(self) -> bool:
+        """Whether files that are not in the commit took part, or may have."""
+        known = [self.record.get(stage) or {} for stage in ("trained", "evaluated")]
+        return any(str(stage.get("git_dirty", "")).lower() == "true" for stage in known)
