@@ -62,10 +62,17 @@ def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str],
         checked=_checked(pipeline, prepared),
         not_checked=_not_checked(pipeline, prepared, card, look),
         look=look,
-        picture=_picture(prepared),
-        volume=_volumes(prepared) if prepared.target == "masks" else None,
-        scan=_scans(prepared) if prepared.target == "boxes" and "volumes.npy" in prepared.facts["files"] else None,
+        **pictures(prepared),
     )
+
+
+def pictures(prepared: Prepared) -> dict[str, Any]:
+    """Return what gives the pictures of cases: `picture`, `volume`, `scan` of a `ReportContext`, None where none is."""
+    return {
+        "picture": _picture(prepared),
+        "volume": _volumes(prepared) if prepared.target == "masks" else None,
+        "scan": _scans(prepared) if prepared.target == "boxes" and "volumes.npy" in prepared.facts["files"] else None,
+    }
 
 
 def _title(readme: str, name: str) -> str:

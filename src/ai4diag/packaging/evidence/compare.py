@@ -1,0 +1,172 @@
+"""Where what a pack shows differs from what its predictions give: file, number found, number regenerated."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ai4diag.types import Estimate
+
+TOLERANCE = 1e-6
+"""Largest difference, relative where numbers exceed 1, at which an estimate counts as the same on another machine."""
+DRAWN = 0.05
+"""Largest difference of a coordinate in a drawing, in its own units, that is no difference."""
+MOST_NAMED = 5
+"""Differences of a file that are named; the others are counted."""
+AROUND = 60
+"""Characters of a text that are quoted."""
+NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?")
+DECIMAL = re.compile(r"\d+\.\d{2,}")
+"""A number as estimates are shown."""
+TAG = re.compile(r"(?=<)|\n")
+DRAWING = re.compile(r"<(?:path|use|line|rect|circle|g|polyline|polygon|text|svg)\b")
+
+
+@dataclass
+class Differences:
+    """What differs.
+
+    Attributes:
+        numbers: sentences that name file, number found and number regenerated.
+        texts: sentences about words.
+    """
+
+    numbers: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+
+
+def same(first: float, second: float, tolerance: float = TOLERANCE) -> bool:
+    """Whether two numbers are equal, or both undefined, or nearer than the tolerance."""
+    if math.isnan(first) or math.isnan(second):
+        return math.isnan(first) and math.isnan(second)
+    return first == second or abs(first - second) <= tolerance * max(1.0, abs(first), abs(second))
+
+
+def compare_estimates(
+    found: Sequence[Estimate], again: Sequence[Estimate], where: str, *, more: bool = False
+) -> list[str]:
+    """Return where estimates differ from those made again.
+
+    Args:
+        found: as they are stated.
+        again: as they come out.
+        where: the file, named in the sentences.
+        more: more may come out than is stated, because a newer version estimates more and defines more.
+    """
+    known = {(item.name, item.part, item.subgroup): item for item in again}
+    sentences = []
+    for key, count in Counter((item.name, item.part, item.subgroup) for item in found).items():
+        if count > 1 or key not in known:
+            sentences.append(
+                f"{where}: {_called(key)} is stated{' twice' if count > 1 else ''}, and does not come out."
+            )
+    for item in found:
+        key = (item.name, item.part, item.subgroup)
+        made = known.get(key)
+        if made is None:
+            continue
+        for name in ("value", "low", "high", "n", "n_patients"):
+            stated, right = float(getattr(item, name)), float(getattr(made, name))
+            if not same(stated, right) and not (more and math.isnan(stated)):
+                sentences.append(f"{where}: {_called(key)}, {name}: found {stated!r}, regenerated {right!r}.")
+        if item.note != made.note and not more:
+            sentences.append(f"{where}: {_called(key)}, note: found '{item.note}', regenerated '{made.note}'.")
+    if not more:
+        stated_keys = {(item.name, item.part, item.subgroup) for item in found}
+        sentences += [f"{where}: {_called(key)} is missing." for key in known if key not in stated_keys]
+    return sentences
+
+
+def _called(key: tuple[str, str, str]) -> str:
+    name, part, subgroup = key
+    return f"{name} ({part}{'' if subgroup == 'all' else ', ' + subgroup})"
+
+
+def compare_texts(found: str, again: str, where: str) -> Differences:
+    """Return where a text differs from the one made again.
+
+    Pieces (lines; tags of HTML) that stand at the same place are compared word by word; where the number of pieces
+    differs, pieces that occur in one text alone are matched by their words. A piece with the same words and other
+    numbers is a difference in numbers, and so is one with other words and a decimal that is regenerated nowhere;
+    coordinates of drawings may differ by what no eye sees.
+    """
+    result = Differences()
+    if found == again:
+        return result
+    pieces, made = ([piece for piece in TAG.split(text) if piece.strip()] for text in (found, again))
+    if len(pieces) == len(made):
+        pairs: list[tuple[str, str | None]] = [(a, b) for a, b in zip(pieces, made, strict=True) if a != b]
+        missing: list[str] = []
+    else:
+        pairs, missing = _matched(pieces, made)
+    known = set(DECIMAL.findall(again))
+    for piece, other in pairs:
+        if other is not None and _words(piece) == _words(other):
+            if not _drawn_alike(piece, other):
+                result.numbers.append(_numbers_differ(piece, other, where))
+        else:
+            foreign = [] if DRAWING.match(piece) or piece.startswith("<style") else set(DECIMAL.findall(piece)) - known
+            if foreign:
+                result.numbers.append(
+                    f"{where}: found {min(foreign)}, which is regenerated nowhere, in '{_short(piece)}'."
+                )
+                continue
+            made_again = f"regenerated '{_short(other)}'" if other is not None else "nothing of the kind is regenerated"
+            result.texts.append(f"{where}: found '{_short(piece)}', {made_again}.")
+    result.texts += [f"{where}: '{_short(piece)}' is missing." for piece in missing]
+    if not (result.numbers or result.texts or len(pieces) == len(made)):
+        result.texts.append(f"{where}: the order of its content differs.")
+    result.numbers, result.texts = _few(result.numbers, where), _few(result.texts, where)
+    return result
+
+
+def _matched(pieces: list[str], made: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """Pair the pieces that only one text has, by their words; return the pairs, and what was not paired."""
+    extra, lacking = Counter(pieces) - Counter(made), Counter(made) - Counter(pieces)
+    waiting: dict[str, list[str]] = {}
+    for piece in lacking.elements():
+        waiting.setdefault(_words(piece), []).append(piece)
+    pairs: list[tuple[str, str | None]] = []
+    for piece in extra.elements():
+        same_words = waiting.get(_words(piece))
+        pairs.append((piece, same_words.pop(0) if same_words else None))
+    return pairs, [piece for rest in waiting.values() for piece in rest]
+
+
+def _words(piece: str) -> str:
+    return NUMBER.sub("#", piece)
+
+
+def _drawn_alike(piece: str, other: str) -> bool:
+    if not DRAWING.match(piece):
+        return False
+    return all(
+        abs(_number(a) - _number(b)) <= DRAWN for a, b in zip(NUMBER.findall(piece), NUMBER.findall(other), strict=True)
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text.replace(",", ""))
+    except ValueError:
+        return math.inf
+
+
+def _numbers_differ(piece: str, other: str, where: str) -> str:
+    pairs = zip(NUMBER.finditer(piece), NUMBER.finditer(other), strict=True)
+    first, second = next((a, b) for a, b in pairs if a[0] != b[0])
+    begin = max(0, first.start() - AROUND // 2)
+    return f"{where}: found {first[0]}, regenerated {second[0]}, in '{_short(piece[begin:])}'."
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= AROUND else f"{line[:AROUND]}..."
+
+
+def _few(sentences: list[str], where: str) -> list[str]:
+    more = len(sentences) - MOST_NAMED
+    return sentences if more <= 0 else [*sentences[:MOST_NAMED], f"{where}: {more} more differences of this kind."]

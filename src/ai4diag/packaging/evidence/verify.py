@@ -1,0 +1,245 @@
+"""Verify an evidence pack: is it whole, who signed it, and does every number come out of its predictions again?
+
+For whoever was handed a pack: nothing is needed but ai4diag and the public key of whoever vouches for it. What is
+proven is that the numbers follow from the predictions and the plan, and that nothing was changed since it was signed;
+not that the predictions are those of the model. That is what `ai4diag verify` of the run looks at, and its verdicts are
+in the pack.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ai4diag import __version__
+from ai4diag.errors import Ai4diagError, VerifyError
+from ai4diag.evaluation.evaluate import Evaluation
+from ai4diag.evaluation.gate import check_gate
+from ai4diag.files import sha256_bytes, sha256_file, to_json
+from ai4diag.packaging.evidence import contents, limits, pack, signing
+from ai4diag.packaging.evidence.compare import TOLERANCE, compare_estimates, compare_texts
+from ai4diag.packaging.evidence.contents import ESTIMATES, MANIFEST, RECORD, Stated
+from ai4diag.packaging.evidence.sbom import listed, packages
+from ai4diag.types import Estimate
+
+NOT_REGENERATED = (
+    "Not regenerated, because they do not follow from the predictions: how the model was trained, how many cases it "
+    "learned from, hashes, commit and machine. They are stated by whoever made the pack."
+)
+
+
+@dataclass
+class PackVerdict:
+    """What was found.
+
+    Attributes:
+        ok: whether the pack holds; with a public key that includes its signature.
+        signed_by: fingerprint of the key that signed it; empty unless the public key proved it.
+        checked: what was checked and holds, one sentence each.
+        problems: what does not hold, one sentence each.
+        remarks: what to mind, though nothing is wrong: no signature, another version.
+        run_id, pipeline: of the run, as the pack says.
+        gate_met: whether the release gate of the plan is met by the regenerated estimates; False where it asks nothing.
+        manifest_sha256: SHA-256 of the manifest, which names the pack.
+    """
+
+    ok: bool = False
+    signed_by: str = ""
+    checked: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    run_id: str = ""
+    pipeline: str = ""
+    gate_met: bool = False
+    manifest_sha256: str = ""
+
+
+def verify_pack(path: Path, public_key: Path | None = None) -> PackVerdict:
+    """Verify a pack; whatever is wrong with it is a problem of the verdict, not an error.
+
+    Args:
+        path: its folder, or its zip.
+        public_key: of whoever vouches for it; a pack that this key did not sign then fails. None: numbers only.
+
+    Raises:
+        DataError: the public key cannot be used.
+        VerifyError: there is no such folder or file.
+    """
+    if public_key is not None:
+        signing.read_public(public_key)
+    path = Path(path)
+    if path.is_dir():
+        return _verify_folder(path, public_key)
+    if not path.is_file():
+        raise VerifyError(f"{path} does not exist.", "Give the folder of a pack, or its zip.")
+    with tempfile.TemporaryDirectory(prefix="ai4diag-pack-") as scratch:
+        try:
+            folder = limits.unpack(path, Path(scratch))
+        except VerifyError as error:
+            return PackVerdict(problems=[error.message])
+        return _verify_folder(folder, public_key)
+
+
+def _verify_folder(folder: Path, public_key: Path | None) -> PackVerdict:
+    verdict = PackVerdict()
+    try:
+        sizes = limits.files_in(folder)
+        listing = _manifest(folder)
+    except VerifyError as error:
+        verdict.problems.append(error.message)
+        return verdict
+    verdict.run_id, verdict.pipeline = str(listing.get("run_id")), str(listing.get("pipeline"))
+    verdict.manifest_sha256 = sha256_file(folder / MANIFEST)
+    _check_files(folder, listing["files"], sizes, verdict)
+    _check_signature(folder, public_key, verdict)
+    _check_numbers(folder, listing, verdict)
+    verdict.ok = not verdict.problems
+    return verdict
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    import json
+
+    if not (folder / MANIFEST).is_file():
+        raise VerifyError(f"{folder.name} is no evidence pack: it has no {MANIFEST}.")
+    try:
+        listing = json.loads(limits.read_text(folder / MANIFEST))
+        entries = listing["files"].items()
+        whole = all(isinstance(entry["sha256"], str) and isinstance(entry["size"], int) for _, entry in entries)
+        kind, number = listing["kind"], listing["format"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise VerifyError(f"{MANIFEST} is malformed ({type(error).__name__}).", "Get the pack again.") from None
+    if not whole or kind != pack.KIND or number != pack.FORMAT:
+        raise VerifyError(f"{MANIFEST} is not that of an evidence pack of format {pack.FORMAT}.", "Get the pack again.")
+    for name in listing["files"]:
+        limits.refuse_name(name)
+    return dict(listing)
+
+
+def _check_files(folder: Path, listed_files: Mapping[str, Any], sizes: Mapping[str, int], verdict: PackVerdict) -> None:
+    """Compare what is there with the manifest: sizes first, then hashes."""
+    before = len(verdict.problems)
+    own = {MANIFEST, signing.SIGNATURE}
+    for name in sorted(listed_files.keys() - sizes.keys()):
+        verdict.problems.append(f"{name} is missing from the pack.")
+    for name in sorted(sizes.keys() - listed_files.keys() - own):
+        verdict.problems.append(f"{name} is not in the manifest.")
+    for name in sorted(listed_files.keys() & sizes.keys()):
+        size, stated = sizes[name], listed_files[name]
+        if size != stated["size"]:
+            verdict.problems.append(f"{name} was changed: {size:,} bytes, the manifest says {stated['size']:,}.")
+        elif sha256_file(folder / name) != stated["sha256"]:
+            verdict.problems.append(f"{name} was changed: its SHA-256 is not that of the manifest.")
+    if len(verdict.problems) == before:
+        verdict.checked.append(
+            f"All {len(listed_files)} files have the size and the SHA-256 of the manifest; no other."
+        )
+
+
+def _check_signature(folder: Path, public_key: Path | None, verdict: PackVerdict) -> None:
+    found = signing.check(folder, public_key)
+    if found.state == "signed":
+        verdict.signed_by = found.fingerprint
+        verdict.checked.append(f"Signed by the key {found.fingerprint}.")
+    elif public_key is not None:
+        verdict.problems.append(f"Signature: {found.reason}.")
+    else:
+        verdict.remarks.append(f"Signature: {found.reason}. Anybody can have made this pack.")
+
+
+def _check_numbers(folder: Path, listing: Mapping[str, Any], verdict: PackVerdict) -> None:
+    """Make everything again that follows from what the pack states, and compare."""
+    import json
+
+    try:
+        stated = contents.read(folder)
+        evaluation = stated.evaluate()
+        found = [Estimate.from_dict(item) for item in json.loads(limits.read_text(folder / ESTIMATES))]
+        verdict.gate_met = bool(stated.plan.accept) and not check_gate(evaluation.estimates, stated.plan.accept)
+        verdict.problems += _contradictions(stated, listing, evaluation)
+        _check_estimates(folder, stated, found, evaluation, verdict)
+        _check_texts(folder, stated, found, evaluation, listing, verdict)
+        if listed(stated.sbom) == packages(stated.environment):
+            verdict.checked.append(f"The bill of materials lists the {len(packages(stated.environment))} packages.")
+        else:
+            verdict.problems.append(f"{contents.SBOM} does not list the packages of {contents.ENVIRONMENT}.")
+    except Ai4diagError as error:
+        verdict.problems.append(f"The numbers cannot be regenerated: {error.message}")
+    except Exception as error:  # a malformed pack can be malformed in any way; that is a finding, not a crash
+        text = " ".join(str(error).split())[:200]
+        verdict.problems.append(f"The numbers cannot be regenerated: {type(error).__name__}: {text}")
+
+
+def _contradictions(stated: Stated, listing: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
+    """Return where what the pack states contradicts itself."""
+    record, context = stated.record, stated.context
+    plan = to_json(stated.plan.model_dump(mode="json"))
+    recipe = to_json(type(stated.plan).model_validate(record["recipe"]["evaluate"]).model_dump(mode="json"))
+    said = {
+        "plan.json and the recipe in record.json": plan == recipe,
+        "context.json and record.json about the recipe": to_json(context.recipe) == to_json(record["recipe"]),
+        "context.json and plan.json about the release gate": dict(context.gate) == dict(stated.plan.accept),
+        "context.json and the estimates about the release gate": list(context.unmet)
+        == check_gate(evaluation.estimates, stated.plan.accept),
+        "record.json and manifest.json about the run": all(
+            record[name] == listing[name] for name in ("run_id", "pipeline", "created")
+        ),
+        "context.json and record.json about what was predicted": (context.task, context.target, list(context.classes))
+        == (record["task"], record["target"], list(record["classes"]))
+        and context.primary == record["primary"] == stated.plan.primary,
+        "context.json and record.json about the look at the test part": context.look == record.get("look", 0),
+        "environment.txt and record.json about the software": record["evaluated"].get("environment_sha256")
+        in (None, sha256_bytes(stated.environment.encode("utf-8"))),
+    }
+    return [f"{names} contradict each other." for names, agree in said.items() if not agree]
+
+
+def _check_estimates(
+    folder: Path, stated: Stated, found: list[Estimate], evaluation: Evaluation, verdict: PackVerdict
+) -> None:
+    before = len(verdict.problems)
+    verdict.problems += compare_estimates(found, evaluation.estimates, ESTIMATES)
+    headline = Estimate.from_dict(dict(stated.record["headline"]))
+    verdict.problems += compare_estimates([headline], evaluation.estimates[:1], RECORD)
+    if len(verdict.problems) > before:
+        return
+    text = to_json([item.as_dict() for item in evaluation.estimates]) + "\n"
+    identical = text == limits.read_text(folder / ESTIMATES)
+    how = "to the last bit" if identical else f"within {TOLERANCE:g}"
+    cases = len(stated.predictions)
+    verdict.checked.append(f"All {len(found)} estimates come out of the {cases:,} predictions again, {how}.")
+
+
+def _check_texts(
+    folder: Path,
+    stated: Stated,
+    found: list[Estimate],
+    evaluation: Evaluation,
+    listing: Mapping[str, Any],
+    verdict: PackVerdict,
+) -> None:
+    """Compare report and documents with those made again; of another version only the numbers must be the same."""
+    if not compare_estimates(found, evaluation.estimates, ESTIMATES):
+        evaluation = contents.with_estimates(evaluation, found)  # the digits of the pack, which were found to agree
+    here = listing.get("writer") == pack.writer()
+    whole = True
+    for name, text in contents.made(stated, evaluation).items():
+        if name == ESTIMATES:
+            continue
+        if not (folder / name).is_file():
+            (verdict.problems if here else verdict.remarks).append(f"{name} is not in the pack, and should be.")
+            continue
+        differences = compare_texts(limits.read_text(folder / name), text, name)
+        verdict.problems += differences.numbers
+        (verdict.problems if here else verdict.remarks).extend(differences.texts)
+        whole = whole and not differences.numbers and not (here and differences.texts)
+    if whole:
+        how = "" if here else "; their words come from another version or environment of ai4diag"
+        verdict.checked.append(f"Every number of report and documents comes out again{how}.")
+    if not here:
+        version = (listing.get("writer") or {}).get("version")
+        verdict.remarks.append(f"Written by ai4diag {version} in another state or environment than this {__version__}.")
+    verdict.remarks.append(NOT_REGENERATED)
