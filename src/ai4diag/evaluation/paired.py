@@ -356,14 +356,17 @@ def _notes(
             f"The verdict is on {plan.primary} alone. The other {others} intervals are not adjusted for being many: "
             f"about {others * (1 - interval.level):.1g} of them would leave out 0 if nothing differed."
         )
-    known = [
-        f"{side.label} {point.value:.3g}, {point.rule}"
-        for side, point in zip(sides, points, strict=True)
-        if point.value > 0
-    ]
-    known += [
-        f"{side.label} {point.note}" for side, point in zip(sides, points, strict=True) if "undefined" in point.note
-    ]
-    if known:
-        notes.append(f"Decisions are each one's own, at its own operating point: {'; '.join(known)}.")
+    if decided := _decided(sides, points):
+        notes.append(f"Decisions are each one's own, at its own operating point: {decided}.")
     return notes
+
+
+def _decided(sides: Sequence[Side], points: Sequence[Threshold]) -> str:
+    """Return the operating points in words; empty where the target has none."""
+    by_rule: dict[str, list[str]] = {}
+    for side, point in zip(sides, points, strict=True):
+        if "undefined" in point.note:
+            by_rule.setdefault(point.note, []).append(side.label)
+        elif point.value > 0:
+            by_rule.setdefault(point.rule, []).append(f"{side.label} {point.value:.3g}")
+    return "; ".join(f"{', '.join(values)} ({rule})" for rule, values in by_rule.items())

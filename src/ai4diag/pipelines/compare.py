@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ai4diag.config.plan import Evaluate
 from ai4diag.errors import UsageError
 from ai4diag.evaluation.targets import target_of
+from ai4diag.files import read_json
 from ai4diag.pipelines import records
 from ai4diag.pipelines.external import Plan, read_plan
 
@@ -70,7 +72,8 @@ def compare(
     """Compare what the words name with the first of them.
 
     Args:
-        words: first characters of a run's id, a pipeline (its latest run), or a file of predictions.
+        words: first characters of a run's id; a pipeline or a variant in one word, such as `breast-mass --quick`, whose
+            latest run is taken; or a file of predictions.
         workspace: gives the workspace; not asked where all words are files.
         plan: `task` and `evaluate` for all of them; without it, those of the first run among them.
         margin: the largest difference of the headline that does not matter; NaN: none.
@@ -85,7 +88,7 @@ def compare(
 
     if not 2 <= len(words) <= len(string.ascii_uppercase):
         raise UsageError(f"Found {len(words)} to compare; expected two or more.", "Name runs, pipelines or files.")
-    found = [None if Path(word).suffix.lower() in SUFFIXES else records.find(workspace(), word) for word in words]
+    found = [None if Path(word).suffix.lower() in SUFFIXES else _record(workspace(), word) for word in words]
     runs = [item for item in found if item]
     asked = read_plan(plan) if plan else _plan_of(runs)
     target = target_of({"task": asked.task, "target": asked.target})
@@ -97,6 +100,23 @@ def compare(
     comparisons = compare_sides(sides, target=target, classes=asked.classes, plan=asked.evaluate, margin=margin)
     comparisons.notes.extend(_notes(named, found, runs))
     return Compared(named, comparisons)
+
+
+def _record(workspace: Workspace, word: str) -> records.Record:
+    """Return the run that a word names; a variant is named by the words of its command."""
+    try:
+        words = shlex.split(word)
+    except ValueError as error:
+        raise UsageError(f"{word!r} is no name of a run: {error}.") from None
+    if len(words) < 2:
+        return records.find(workspace, word)
+    paths = (workspace.root / records.FOLDER).glob("[!.]*/record.json")
+    runs = [facts for facts in map(read_json, paths) if shlex.split(facts["words"]) == words]
+    if not runs:
+        raise UsageError(
+            f"There is no run record of '{word}'.", f"Run `ai4diag run {word}`, or see: ai4diag runs list."
+        )
+    return records.find(workspace, str(max(runs, key=lambda facts: str(facts["created"]))["run_id"]))
 
 
 def _plan_of(runs: Sequence[records.Record]) -> Plan:
