@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ai4diag.packaging.evidence.documents.markdown import plain
 from ai4diag.packaging.evidence.documents.model_card import WARNING
 from ai4diag.packaging.evidence.documents.numbers import said
-from ai4diag.packaging.evidence.documents.pointers import ESTIMATES, MODEL_CARD, RECORD, REPORT, Pointer
+from ai4diag.packaging.evidence.documents.pointers import ESTIMATES, MODEL_CARD, RECORD, REPORT, TO_SUPPLY, Pointer
 from ai4diag.packaging.evidence.documents.run import Run
 
 
@@ -28,8 +28,9 @@ def cover(run: Run, others: Mapping[str, str]) -> str:
             f"- Start with [{MODEL_CARD}]({MODEL_CARD}) and [{REPORT}]({REPORT}), which opens offline.",
             f"- Filled in as far as the run knows: {forms}.",
             f"- The run itself: {Pointer(RECORD).link('')}, its estimates: {Pointer(ESTIMATES).link('')}.",
-            "- Check it with the manufacturer's public key and nothing else: `ai4diag evidence verify` on this folder.",
-            "  It checks the signature and every hash, computes each number again, and writes these documents again.",
+            "- Check it with the manufacturer's public key; neither data nor model are needed:",
+            "  `ai4diag evidence verify FOLDER --public-key FILE` checks signature and hashes, and the numbers.",
+            f"- Questions that are still open, as a file to fill in: {Pointer(TO_SUPPLY).link('')}.",
             "",
             WARNING,
             "",

@@ -22,6 +22,8 @@ from ai4diag.config.base import parse_yaml
 from ai4diag.packaging.evidence.documents.answers import ANSWERS
 from ai4diag.packaging.evidence.documents.markdown import cell, plain, table
 from ai4diag.packaging.evidence.documents.model_card import ASKED
+from ai4diag.packaging.evidence.documents.pointers import SUPPLIED as SUPPLIED_FILE
+from ai4diag.packaging.evidence.documents.pointers import Pointer
 from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
 
 ANSWERED = "answered by the run"
@@ -130,7 +132,7 @@ def checklist(guideline: Guideline, run: Run) -> str:
         return "\n".join([*lines, f"**Does not apply to this run.** {guideline.otherwise}", ""])
     found = rows(guideline, run)
     count = Counter(row.status for row in found)
-    said = ", ".join(f"{count[status]} {status}" for status in STATUSES if count[status])
+    said = ", ".join(f"{status} {count[status]}" for status in STATUSES if count[status])
     lines += [
         f"Of {len(found)} items: {said}. {guideline.checked}",
         "",
@@ -161,7 +163,8 @@ def _said(row: Row, document: str) -> Iterator[str]:
     for answer in row.answers:
         yield " ".join([cell(answer.text), *(pointer.link(document) for pointer in answer.at)])
     for key, text in row.supplied:
-        yield f"**Supplied by the manufacturer** (`{key}`): {plain(text)}"
+        where = Pointer(SUPPLIED_FILE, (key,)).link(document)
+        yield f"**Supplied by the manufacturer** (`{key}`): {plain(text)} {where}"
     for key in row.open:
         yield f"*To be supplied by the manufacturer* (`{key}`): {cell(questions()[key])}"
 

@@ -16,7 +16,7 @@ from ai4diag.evaluation.report import sections, words
 from ai4diag.packaging.evidence.documents.answers import data, model, results
 from ai4diag.packaging.evidence.documents.markdown import plain, table
 from ai4diag.packaging.evidence.documents.numbers import interval
-from ai4diag.packaging.evidence.documents.pointers import ESTIMATES, MODEL_CARD, RECORD, REPORT, Pointer
+from ai4diag.packaging.evidence.documents.pointers import ESTIMATES, MODEL_CARD, RECORD, REPORT, SUPPLIED, Pointer
 from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
 from ai4diag.types import Estimate
 
@@ -192,13 +192,15 @@ def _results(run: Run) -> Iterator[str]:
     yield from table(
         ("Estimate", "Value", f"{100 * run.level:g} % interval", "Cases", "Patients", "To mind", "Where"), rows
     )
+    classes = [(plain(words.group(item.subgroup)), *_result(i, item, run)) for i, item in run.grouped(of_people=False)]
+    if classes:
+        yield from ("", *table(("Of", *_columns(run)), classes))
     if run.evaluation.notes:
         yield from ("", *(f"- {plain(note)}" for note in run.evaluation.notes))
 
 
 def _subgroups(run: Run) -> Iterator[str]:
-    every = run.estimates(grouped=True)
-    shown = [(i, item) for i, item in every if item.name == run.evaluation.primary]
+    shown = [(i, item) for i, item in run.grouped() if item.name == run.evaluation.primary]
     for answer in (results.no_subgroups(run), results.subgroups(run)):
         if answer:
             yield from (_say(run, answer), "")
@@ -239,7 +241,7 @@ def _limits(run: Run) -> Iterator[str]:
 
 def _verify(run: Run) -> Iterator[str]:
     said = plain(str(run.record.get("words") or run.name))
-    yield "- The pack: `ai4diag evidence verify` with the public key; it also computes every number again."
+    yield "- The pack: `ai4diag evidence verify FOLDER --public-key FILE`; it also computes every number again."
     yield f"- The run, from its commit: `ai4diag verify {run.run_id}`; trained as `ai4diag run {said}`."
     for answer in (model.bound_to(run), model.software(run), model.hardware(run), model.verified(run)):
         if isinstance(answer, Answer):
@@ -277,7 +279,8 @@ def _ask(run: Run, key: str) -> str:
     from ai4diag.packaging.evidence.documents.guideline import questions
 
     if key in run.supplied:
-        return f"**Supplied by the manufacturer** (`{key}`): {plain(run.supplied[key])}"
+        where = Pointer(SUPPLIED, (key,)).link(MODEL_CARD)
+        return f"**Supplied by the manufacturer** (`{key}`): {plain(run.supplied[key])} {where}"
     return f"*To be supplied by the manufacturer* (`{key}`): {plain(questions()[key])}"
 
 

@@ -17,17 +17,13 @@ from urllib.parse import quote, unquote
 from ai4diag.config.base import read_yaml
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.files import read_json
+from ai4diag.packaging.evidence import contents
 
-RECORD = "record.json"
-CONTEXT = "context.json"
-ESTIMATES = "estimates.json"
-REPORT = "report.html"
-PAGE = "pipeline.md"
-"""The pipeline's README.md, as it was."""
-CARD = "card.yaml"
-ENVIRONMENT = "environment.txt"
-VERIFICATION = "verification.json"
 MODEL_CARD = "model-card.md"
+RECORD, CONTEXT, ESTIMATES, REPORT = contents.RECORD, contents.CONTEXT, contents.ESTIMATES, contents.REPORT
+PAGE, CARD, VERIFICATION, SUPPLIED = contents.README, contents.CARD, contents.VERDICTS, contents.SUPPLIED
+PREDICTIONS, PLAN, ENVIRONMENT, SBOM = contents.PREDICTIONS, contents.PLAN, contents.ENVIRONMENT, contents.SBOM
+MANIFEST, TO_SUPPLY = contents.MANIFEST, contents.TO_SUPPLY
 LINK = re.compile(r"(?<!\\)\[((?:[^\[\]\\]|\\.)*)\]\(([^()\s]+)\)")
 
 

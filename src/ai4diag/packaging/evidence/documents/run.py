@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,9 @@ from ai4diag.packaging.evidence.documents.numbers import said
 from ai4diag.packaging.evidence.documents.pointers import CARD, CONTEXT, ESTIMATES, PAGE, RECORD, REPORT, Pointer
 from ai4diag.packaging.evidence.facts import PackFacts
 from ai4diag.types import Estimate
+
+TITLES = ("Intended use", "Trained on", "Limits")
+"""Sections of a pipeline's page."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,17 @@ class Run:
         """The headline estimate."""
         return self.evaluation.estimates[0]
 
-    def estimates(self, part: str = "test", grouped: bool = False) -> list[tuple[int, Estimate]]:
-        """Return estimates of a part with their place in estimates.json: of all cases, or those of subgroups."""
+    def estimates(self, part: str = "test") -> list[tuple[int, Estimate]]:
+        """Return estimates of a part over all its cases, with their place in estimates.json."""
         listed = enumerate(self.evaluation.estimates)
-        return [(i, item) for i, item in listed if item.part == part and (item.subgroup != "all") == grouped]
+        return [(i, item) for i, item in listed if item.part == part and item.subgroup == "all"]
+
+    def grouped(self, of_people: bool = True) -> list[tuple[int, Estimate]]:
+        """Return estimates on the test part in the groups that the recipe names, or in all others, such as classes."""
+        named = tuple(self.recipe["evaluate"].get("subgroups") or ())
+        listed = [(i, item) for i, item in enumerate(self.evaluation.estimates) if item.part == "test"]
+        groups = [(i, item) for i, item in listed if item.subgroup != "all"]
+        return [(i, item) for i, item in groups if (item.subgroup.partition("=")[0] in named) == of_people]
 
     def say(self, names: Sequence[str]) -> Answer | None:
         """Return the named estimates on the test part that are there, with their places; None when none is."""
@@ -115,9 +126,20 @@ class Run:
         """Return words of the pipeline's page as a quotation."""
         return f"The pipeline's page says: \u201c{text}\u201d"
 
-    def trained_on(self) -> tuple[str, ...]:
-        """Return the paragraphs of the page's section `Trained on`, without tables."""
-        return paragraphs(section(self.facts.readme, "Trained on"))
+    def told(self, *words: str, titles: Sequence[str] = TITLES) -> Answer | None:
+        """Return the sentences of the page in which one of the words stands, as a quotation; None without any."""
+        found = {title: self._sentences(title, words) for title in titles}
+        told = [text for texts in found.values() for text in texts]
+        if not told:
+            return None
+        at = tuple(Pointer(PAGE, (title,)) for title, texts in found.items() if texts)
+        return Answer(self.quote(" ".join(told)), at, whole=False)
+
+    def _sentences(self, title: str, words: Sequence[str]) -> list[str]:
+        wanted = re.compile("|".join(words), flags=re.IGNORECASE)
+        text = paragraphs(section(self.facts.readme, title))
+        every = [part.strip() for paragraph in text for part in re.split(r"(?<=[.?!]) (?=[A-Z0-9])", paragraph)]
+        return [part for part in every if wanted.search(part)]
 
     def of_card(self, *keys: str) -> Pointer | None:
         """Return the place of a fact on the dataset card; None when the card does not have it."""
@@ -157,7 +179,7 @@ class Run:
     @cached_property
     def masked(self) -> list[str]:
         """Subgroups that are too small to be shown."""
-        every = self.estimates(grouped=True)
+        every = self.grouped()
         return sorted({words.group(item.subgroup) for _, item in every if item.note.startswith("masked")})
 
     @cached_property

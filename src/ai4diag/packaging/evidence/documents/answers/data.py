@@ -6,7 +6,7 @@ from typing import Any
 
 from ai4diag.evaluation.report import words
 from ai4diag.evaluation.targets import shown_as
-from ai4diag.packaging.evidence.documents.pointers import CARD, PAGE, Pointer
+from ai4diag.packaging.evidence.documents.pointers import Pointer
 from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
 
 MOST_NAMED = 40
@@ -117,15 +117,15 @@ def checks(run: Run) -> Answer:
 
 
 def preparation(run: Run) -> Answer:
-    """How the data were prepared."""
-    own = {key: value for key, value in run.recipe["data"].items() if key not in ("dataset", "split", "waive")}
+    """How the data were prepared, as far as the recipe says it."""
+    left_out = ("dataset", "split", "waive", "horizons_days")
+    own = {key: value for key, value in run.recipe["data"].items() if key not in left_out}
     named = ", ".join(f"{key} {_short(value)}" for key, value in own.items() if value not in (None, [], ()))
     hooks = [name for name in run.context.hashes if "pipeline.py" in name]
     text = f"Settings of the recipe: {named or 'none beside the split'}."
-    text += " Own functions of the pipeline take part; their hash is recorded." if hooks else ""
-    text += " The steps themselves are in the code of the version and commit that are recorded."
-    at = (*run.of_record("recipe", "data"), *(run.of_context("hashes") if hooks else ()))
-    return Answer(text, at, whole=bool(run.purpose("Input")))
+    text += " A file pipeline.py stands beside the recipe; its hash is recorded." if hooks else ""
+    text += " What else is done is in the code of the recorded version and commit."
+    return Answer(text, (*run.of_record("recipe", "data"), *(run.of_context("hashes") if hooks else ())), whole=False)
 
 
 def outcome(run: Run) -> Answer:
@@ -138,7 +138,7 @@ def outcome(run: Run) -> Answer:
     at = list(run.of_record("classes"))
     label = run.of_card("table", "label")
     if label:
-        text += f" From column `{run.card['table']['label']['column']}` of the files."
+        text += f" From the column {run.card['table']['label']['column']} of the files."
         at.append(label)
     if run.target == "time_to_event":
         days = ", ".join(words.span(day) for day in run.recipe["data"].get("horizons_days", ()))
@@ -166,28 +166,18 @@ def predictors(run: Run) -> Answer | None:
 
 def missing_values(run: Run) -> Answer | None:
     """What is known about missing values: findings, and what page and card say."""
-    told = [
-        text for text in (*run.context.purpose, *run.context.limits, *run.trained_on()) if "missing" in text.lower()
-    ]
+    told = run.told("missing", "not recorded", "no follow-up")
     pitfalls = [text for text in run.context.dataset.pitfalls if "missing" in text.lower()]
     found = [*run.finding("missing-values"), *run.finding("zero-coded-missing")]
     if not told and not found and not pitfalls:
         return None
-    text = f"Findings on missing values: {len(found)}." if found else ""
-    text += f" {run.quote(' '.join(told))}" if told else ""
+    text = f"{words.counted(len(found), 'finding')} on missing values: {'; '.join(found)}." if found else ""
+    text += f" {told.text}" if told else ""
     text += f" The card says: {' '.join(pitfalls)}" if pitfalls else ""
     at = run.of_context("findings") if found else ()
-    at += tuple(
-        Pointer(PAGE, (title,)) for title in ("Intended use", "Limits", "Trained on") if told and run.page(title)
-    )
-    at += (Pointer(CARD, ("pitfalls",)),) if pitfalls and run.of_card("pitfalls") else ()
-    return Answer(text.strip(), at or run.of_context("dataset", "pitfalls"), whole=False)
-
-
-def page_on_data(run: Run) -> Answer | None:
-    """The page's first words on the data."""
-    said = run.trained_on()
-    return Answer(run.quote(said[0]), run.page("Trained on"), whole=False) if said else None
+    at += told.at if told else ()
+    at += run.of_context("dataset", "pitfalls") if pitfalls else ()
+    return Answer(text.strip(), at, whole=False)
 
 
 def pitfalls(run: Run) -> Answer | None:
@@ -209,17 +199,25 @@ def parts_compared(run: Run) -> Answer | None:
     return Answer(text, (*run.of_context("parts"), *run.report("data")))
 
 
-def heterogeneity(run: Run) -> Answer | Skip | None:
-    """Whether estimates were made for each place."""
-    named = [(i, item) for i, item in run.estimates(grouped=True) if item.subgroup.startswith("site=")]
-    if named:
+def handled_places(run: Run) -> Answer:
+    """Whether differences between places were looked at."""
+    known = places(run)
+    if isinstance(known, Skip):
+        return Answer(f"Not looked at. {known.why}", (*run.of_context("parts"), *run.report("data")))
+    return known
+
+
+def places(run: Run) -> Answer | Skip:
+    """Results for each place."""
+    if any(item.subgroup.startswith("site=") for _, item in run.grouped()):
         return Answer(
-            f"Every estimate was made for each of {len(run.sites)} sites, with its difference to all others.",
+            f"Every estimate was made for each of {len(run.sites)} sites, with the difference of the headline to all "
+            "others; sites that are too small are masked.",
             (*run.report("subgroups"), *run.of_record("recipe", "evaluate", "subgroups")),
         )
     if len(run.sites) == 1:
-        return Skip(f"All cases are of one site ({run.sites[0]}).")
-    return None
+        return Skip("The data name a single site.")
+    return Skip(f"The data name {len(run.sites)} sites, but the recipe asks for no estimates by site.")
 
 
 def acquisition(run: Run) -> Answer | None:
@@ -247,9 +245,11 @@ def _names(names: list[str]) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return f"{len(value)} columns" if len(value) > 6 else "x".join(str(item) for item in value)
+        named = all(isinstance(item, str) for item in value)
+        return words.counted(len(value), "column") if named else " x ".join(str(item) for item in value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {item}" for key, item in value.items() if item is not None) + "}"
+        given = {key: item for key, item in value.items() if item is not None}
+        return f"({', '.join(f'{key} {_short(item)}' for key, item in given.items())})"
     return str(value)
 
 

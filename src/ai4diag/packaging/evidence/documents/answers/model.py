@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from ai4diag.evaluation.report import words
-from ai4diag.packaging.evidence.documents.pointers import ENVIRONMENT, VERIFICATION, Pointer
+from ai4diag.packaging.evidence.documents.pointers import (
+    ENVIRONMENT,
+    MANIFEST,
+    PLAN,
+    PREDICTIONS,
+    SBOM,
+    VERIFICATION,
+    Pointer,
+)
 from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
 
 
@@ -25,13 +33,12 @@ def training(run: Run) -> Answer:
         f"({train['schedule']}), learned from {' and '.join(train['parts'])}, seed {train['seed']}. "
     )
     augment = train.get("augment") or ()
-    text += (
-        f"Random changes of the training cases: {', '.join(augment)}."
-        if augment
-        else "Training cases were not changed."
-    )
-    at = run.of_record("recipe", "train")
-    return Answer(text, (*at, *(run.report("training") if run.context.training else ())))
+    text += f"Random changes of the training cases: {', '.join(augment)}." if augment else "No random changes of cases."
+    text += " Every other setting is in the recipe, defaults included; loss and optimiser are in the code"
+    settled = bool(run.bound.get("git_commit")) and not run.dirty
+    text += " of the recorded commit." if settled else ", whose commit does not settle what ran (see the record)."
+    curve = run.report("training") if run.context.training else ()
+    return Answer(text, (*run.of_record("recipe", "train"), *curve), whole=settled)
 
 
 def selection(run: Run) -> Answer:
@@ -40,14 +47,16 @@ def selection(run: Run) -> Answer:
     if train.get("patience"):
         text = f"Training stops after {train['patience']} epochs without gain on validation; the best weights are kept."
     elif "validation" in train["parts"]:
-        text = "Nothing is chosen on validation: the model learned from it too."
+        text = "No epoch is chosen on validation: the model learned from it too."
     else:
-        text = "One training; no epoch was chosen by patience."
+        text = "No epoch is chosen by patience."
+    at = run.of_record("recipe", "train")
     look = run.context.look
     if look:
         text += f" The ledger counts this as look {look} at this test part; looks outside of it nobody counted."
-    at = (*run.of_record("recipe", "train"), *(run.of_context("look") if look else ()))
-    return Answer(text, at, whole=False)
+        at += run.of_context("look")
+    told = run.told("chosen", "chose ", "tuned", "looked at", "cross-validat", titles=("Trained on",))
+    return Answer(f"{text} {told.text}", (*at, *told.at), whole=False) if told else Answer(text, at, whole=False)
 
 
 def initial_weights(run: Run) -> Answer:
@@ -77,7 +86,8 @@ def software(run: Run) -> Answer:
     text = f"ai4diag {run.context.version}"
     text += f", Python {python}" if python else ""
     text += f"; every one of {count} installed packages is listed with its version." if count else "."
-    return Answer(text, (*((Pointer(ENVIRONMENT),) if count else ()), *_bound(run)))
+    listed = (Pointer(ENVIRONMENT), Pointer(SBOM)) if count else ()
+    return Answer(text, (*listed, *_bound(run)))
 
 
 def hardware(run: Run) -> Answer | None:
@@ -85,7 +95,9 @@ def hardware(run: Run) -> Answer | None:
     if not run.bound:
         return None
     names = ("cpu_model", "cpus", "gpu", "platform")
-    known = [f"{name.replace('_', ' ')}: {run.bound[name]}" for name in names if run.bound.get(name)]
+    given = {name: run.bound[name] for name in names if run.bound.get(name)}
+    given = {name: value for name, value in given.items() if value != "torch not loaded"}
+    known = [f"{name.replace('_', ' ')} {value}" for name, value in given.items()]
     stage = "Trained" if run.record.get("trained") else "Evaluated (the machine of the training is not recorded)"
     return Answer(f"{stage} on {'; '.join(known)}.", _bound(run), whole=bool(run.record.get("trained")))
 
@@ -105,7 +117,7 @@ def balance(run: Run) -> Answer | Skip:
 def how_predicted(run: Run) -> Answer:
     """How the predictions were computed."""
     said = str(run.record.get("words") or run.name)
-    text = f"By the kept model: `ai4diag train {said}`, then `ai4diag evaluate {said}`. Files are bound by SHA-256."
+    text = f"By the kept model: ai4diag train {said}; ai4diag evaluate {said}. Files are bound by SHA-256."
     return Answer(text, (*run.of_record("words"), *run.of_record("model"), *run.of_record("files")))
 
 
@@ -114,7 +126,10 @@ def bound_to(run: Run) -> Answer | None:
     if not run.bound.get("git_commit"):
         return None
     stage = "training" if run.record.get("trained") else "evaluation (that of the training is not recorded)"
-    text = f"Commit of the {stage}: {run.bound['git_commit']}. Data, environment and lock file are bound by SHA-256."
+    named = {"data_sha256": "data", "environment_sha256": "environment", "dvc_lock_sha256": "lock file"}
+    hashed = [name for key, name in named.items() if run.bound.get(key)]
+    text = f"Commit of the {stage}: {run.bound['git_commit']}."
+    text += f" Bound by SHA-256: {', '.join(hashed)}." if hashed else ""
     if run.dirty:
         text += " Files that are not in the commit were present, so that the commit alone does not settle what ran."
     return Answer(text, _bound(run), whole=bool(run.record.get("trained")) and not run.dirty)
@@ -162,16 +177,16 @@ def verified(run: Run) -> Answer | None:
 def stored(run: Run) -> Answer:
     """What is kept for an audit."""
     text = (
-        "The record binds predictions, estimates, report and model files by SHA-256; every estimate can be computed "
-        "again from the predictions."
+        "The predictions are in the pack, cases and patients replaced by numbers; every estimate can be computed again "
+        "from them. The record binds predictions, estimates, report and model files by SHA-256."
     )
-    return Answer(text, (*run.of_record("files"), *run.of_record("model")))
+    return Answer(text, (Pointer(PREDICTIONS), Pointer(PLAN), *run.of_record("files"), *run.of_record("model")))
 
 
 def integrity(run: Run) -> Answer:
     """What protects what is stored against change."""
-    text = "Files are bound by SHA-256 and the pack is signed. That is no assessment of the security of a product."
-    return Answer(text, (*run.of_record("files"), *run.of_record("model")), whole=False)
+    text = "Every file of the pack is bound by its SHA-256. That says nothing on the security of a product in use."
+    return Answer(text, (Pointer(MANIFEST), *run.of_record("model")), whole=False)
 
 
 def _bound(run: Run) -> tuple[Pointer, ...]:

@@ -63,17 +63,14 @@ def calibration(run: Run) -> Answer | None:
 
 
 def subgroups(run: Run) -> Answer | None:
-    """For which groups estimates were made, and which were too small."""
-    named = run.recipe["evaluate"].get("subgroups") or ()
-    every = run.estimates(grouped=True)
-    groups = list(dict.fromkeys(item.subgroup for _, item in every))
-    if not groups:
+    """For which groups of people estimates were made, and which were too small."""
+    found = list(dict.fromkeys(item.subgroup for _, item in run.grouped()))
+    if not found:
         return None
-    own = list(dict.fromkeys(group.partition("=")[0] for group in groups))
-    text = f"{words.counted(len(groups), 'group')} by {', '.join(own)}. "
+    own = list(dict.fromkeys(group.partition("=")[0] for group in found))
+    text = f"{words.counted(len(found), 'group')} by {', '.join(own)}. "
     text += f"Masked, because too few patients: {', '.join(run.masked)}." if run.masked else "None is masked."
-    at = (*run.report("subgroups"), *(run.of_record("recipe", "evaluate", "subgroups") if named else ()))
-    return Answer(text, at)
+    return Answer(text, (*run.report("subgroups"), *run.of_record("recipe", "evaluate", "subgroups")))
 
 
 def no_subgroups(run: Run) -> Answer | None:
