@@ -126,3 +126,20 @@ def test_many_resamples_of_many_cases_equal_those_one_by_one():
         np.testing.assert_allclose(own, other, atol=1e-9)
         assert np.isnan(own[:2]).all()
         assert np.isfinite(own[3:]).all()
+
+
+@pytest.mark.parametrize("times", [3, 5, 10, 30])
+def test_slope_of_far_too_extreme_scores(times):
+    """At slope 1 such scores have hardly any curvature left: the fit has to begin elsewhere."""
+    truth, _, logit, weights = toy()
+    probability = 1 / (1 + np.exp(-(times * logit + 1)))
+    clipped = np.clip(probability, np.finfo(float).eps, 1 - np.finfo(float).eps)
+    given = np.log(clipped) - np.log1p(-clipped)
+    for compiled in (False, True):
+        slope, intercept = Calibration(truth, probability).recalibration(weights, compiled=compiled)
+        for row, found, level in zip(weights, slope, intercept, strict=True):
+            model = LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000)
+            model.fit(given[:, None] / times, truth, sample_weight=row)
+            assert found == pytest.approx(model.coef_[0, 0] / times, rel=1e-4)
+            shifted = 1 / (1 + np.exp(-(given + level)))
+            assert np.average(shifted, weights=row) == pytest.approx(np.average(truth, weights=row))

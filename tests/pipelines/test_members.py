@@ -58,6 +58,15 @@ def test_folds_and_seeds_from_end_to_end(make_workspace):
     said = next(note for note in evaluation.notes if "seed alone" in note)
     assert f"auroc {np.mean(values):.3f} on average, from {min(values):.3f} to {max(values):.3f}" in said
     assert f"seed 7: {values[0]:.3f}" in said
+    printed = members.spreads(pipeline)
+    assert list(printed) == ["2 seeds", "3 folds"]
+    assert printed["2 seeds"] == (
+        f"{np.mean(values):.3f} on average, from {min(values):.3f} to {max(values):.3f} "
+        f"({values[0]:.3f}, {values[1]:.3f})"
+    )
+    joined = table[table.part == "test"]
+    each = [roc_auc_score(rows.truth, rows.score) for _, rows in joined.groupby("fold")]
+    assert printed["3 folds"].startswith(f"{np.mean(each):.3f} on average, from {min(each):.3f}")
     assert "2 trainings that differ" in (pipeline.out / "report.html").read_text()
     assert evaluation.estimates[0].value == pytest.approx(
         roc_auc_score(*table.loc[table.part == "test", ["truth", "score"]].T.to_numpy()), abs=1e-12
@@ -77,6 +86,14 @@ def test_folds_and_seeds_from_end_to_end(make_workspace):
     assert [(item["seed"], item["fold"]) for item in history] == [
         (seed, fold) for seed in (8, 7) for fold in (0, 1, 2, -1)
     ]
+
+
+def test_a_spread_in_words():
+    assert members.said([0.5, 0.25, float("nan")]) == (
+        "0.375 on average, from 0.250 to 0.500, undefined in 1 (0.500, 0.250, nan)"
+    )
+    assert members.said([float("nan")]) == "undefined"
+    assert members.said([0.5] * 11) == "0.500 on average, from 0.500 to 0.500"
 
 
 def test_label_maps_of_seeds_are_joined_voxel_by_voxel():

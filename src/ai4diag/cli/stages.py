@@ -96,7 +96,7 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Estimate from predictions, with intervals; write the report."""
-    from ai4diag.pipelines import stages, tracked
+    from ai4diag.pipelines import members, stages, tracked
 
     if predictions is not None or plan is not None:
         if name is not None:
@@ -112,6 +112,8 @@ def evaluate(
         show.data([item.as_dict() for item in evaluation.estimates])
     else:
         show.message(f"evaluate {name}: {evaluation.estimates[0]}")
+        for which, how in members.spreads(pipeline).items():
+            show.message(f"  {which:<11} {how}")
 
 
 def _evaluate_external(predictions: Path | None, plan: Path | None, as_json: bool) -> None:
@@ -196,12 +198,15 @@ def _run_variant(pipeline: Pipeline) -> None:
 
 
 def _headline(pipeline: Pipeline) -> None:
+    from ai4diag.pipelines import members
     from ai4diag.pipelines.stages import read_estimates
     from ai4diag.pipelines.tracked import run_id
 
     estimates = read_estimates(pipeline.out / "estimates.json")
     name = f"{pipeline.name} ({pipeline.variant})" if pipeline.variant else pipeline.name
     click.echo(f"{name}: {estimates[0]}")
+    for which, how in members.spreads(pipeline).items():
+        click.echo(f"  {which:<11} {how}")
     click.echo(f"  MLflow run  {run_id(pipeline) or 'not tracked'}")
     click.echo(f"  report      {show.relative(pipeline.out / 'report.html')}")
     if (pipeline.out / "bundle").is_dir():

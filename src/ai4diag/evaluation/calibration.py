@@ -81,6 +81,8 @@ class Calibration:
             compiled = weights.size > WORTH_COMPILING
         identity = np.array([0.0, 1.0])
         start = _newton(np.ones((1, len(self._truth))), self._truth, self._logit, identity, slope_free=True)[0]
+        if not np.isfinite(start).all():  # far too extreme scores have no curvature at slope 1; from afar they have
+            start = np.array(logistic_line(self._truth, self._logit))
         start = start if np.isfinite(start).all() else identity
         if compiled:
             from ai4diag.evaluation import kernels

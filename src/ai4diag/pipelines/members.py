@@ -9,7 +9,7 @@ out/folds5-seeds3/seeds.parquet          answers of each seed, with a column `se
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,15 @@ import pandas as pd
 from ai4diag.config.plan import Evaluate
 from ai4diag.data.prepared import Fold
 from ai4diag.evaluation.evaluate import headline
+from ai4diag.evaluation.predictions import read_predictions
+from ai4diag.evaluation.targets import target_of
+from ai4diag.files import read_parquet
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tasks.ensemble import join
 
 MODELS, SEEDS = "models", "seeds.parquet"
+FEW = 10
+"""So many values are named one by one."""
 UNFINISHED = "checkpoint/models"
 """Where models wait until the last one is there, so that those of a killed training never answer for all."""
 
@@ -71,8 +76,8 @@ def joined(
     return own.reset_index(drop=True).assign(**{name: together[name] for name in answers})
 
 
-def spread(table: pd.DataFrame, target: str, classes: tuple[str, ...], plan: Evaluate) -> list[str]:
-    """Return what the report notes about the seeds: the headline of each, and how far they differ.
+def of_each_seed(table: pd.DataFrame, target: str, classes: tuple[str, ...], plan: Evaluate) -> dict[int, float]:
+    """Return the headline of each seed alone.
 
     Args:
         table: predictions with a column `seed`.
@@ -81,7 +86,15 @@ def spread(table: pd.DataFrame, target: str, classes: tuple[str, ...], plan: Eva
         plan: the recipe's `evaluate` block.
     """
     seed_of = table["seed"].to_numpy(np.int64)
-    values = {int(seed): headline(table[seed_of == seed], target, classes, plan) for seed in np.unique(seed_of)}
+    return {int(seed): headline(table[seed_of == seed], target, classes, plan) for seed in np.unique(seed_of)}
+
+
+def spread(table: pd.DataFrame, target: str, classes: tuple[str, ...], plan: Evaluate) -> list[str]:
+    """Return what the report notes about the seeds: the headline of each, and how far they differ.
+
+    Arguments as `of_each_seed` has them.
+    """
+    values = of_each_seed(table, target, classes, plan)
     each = np.array(list(values.values()))
     return [
         f"{len(values)} trainings that differ in their seed alone: {plan.primary} {each.mean():.3f} on average, "
@@ -89,3 +102,32 @@ def spread(table: pd.DataFrame, target: str, classes: tuple[str, ...], plan: Eva
         + ", ".join(f"seed {seed}: {value:.3f}" for seed, value in values.items())
         + "). The estimates are of their answers joined."
     ]
+
+
+def spreads(pipeline: Pipeline) -> dict[str, str]:
+    """Return how far the headline differs between seeds and between folds, in words: what the commands print beside it.
+
+    >>> said([0.91, 0.95, 0.93])
+    '0.930 on average, from 0.910 to 0.950 (0.910, 0.950, 0.930)'
+    """
+    table, facts = read_predictions(pipeline.out / "predictions.parquet")
+    target, classes, plan = target_of(facts), tuple(facts["classes"]), pipeline.recipe.evaluate
+    found = {}
+    if pipeline.seeds > 1:
+        each = of_each_seed(read_parquet(pipeline.out / SEEDS), target, classes, plan)
+        found[f"{len(each)} seeds"] = said(list(each.values()))
+    folds = sorted(table.loc[table["part"] == "test", "fold"].unique())
+    if len(folds) > 1:
+        values = [headline(table[table["fold"] == fold], target, classes, plan) for fold in folds]
+        found[f"{len(folds)} folds"] = said(values)
+    return found
+
+
+def said(values: Sequence[float]) -> str:
+    """Return mean, smallest and largest of some values, and all of them where they are few, in words."""
+    known = [value for value in values if not np.isnan(value)]
+    if not known:
+        return "undefined"
+    missing = f", undefined in {len(values) - len(known)}" if len(known) < len(values) else ""
+    every = f" ({', '.join(f'{value:.3f}' for value in values)})" if len(values) <= FEW else ""
+    return f"{np.mean(known):.3f} on average, from {min(known):.3f} to {max(known):.3f}{missing}{every}"

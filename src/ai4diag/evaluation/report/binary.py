@@ -89,6 +89,9 @@ def curves(evaluation: Evaluation) -> list[Chart]:
     if "reliability" in known and known["reliability"]["n"]:
         bins = known["reliability"]
         found.append(charts.reliability(bins["mean_score"], bins["observed"], bins["n"]))
+    if known.get("reliability_recalibrated", {}).get("n"):
+        bins = known["reliability_recalibrated"]
+        found.append(charts.reliability(bins["mean_score"], bins["observed"], bins["n"], recalibrated=True))
     if "decision" in known and defined(known["decision"]["model"]):
         found.append(charts.decision(**known["decision"]))
     return found

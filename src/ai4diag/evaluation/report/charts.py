@@ -20,6 +20,12 @@ from ai4diag.types import Estimate
 
 MOST_ROWS = 40
 """Rows of a curve's table; a longer curve is thinned evenly, and the table says so."""
+DRAWN = 6
+"""Most curves in one plot; of more classes the poorest are drawn."""
+MOST_LETTERS = 40
+"""Of a name in a plot; the table has it whole."""
+LEGEND_POINTS, HANDLE_POINTS, LETTER_POINTS, ROW_INCHES = 285, 42, 5.1, 0.19
+"""Room for a legend, what its line and gap take, a letter of 9 points, and a row."""
 MOST_POINTS = 1000
 """Points of a drawn curve."""
 REFERENCE: Any = {"color": GREY, "linewidth": 1, "linestyle": (0, (4, 3))}
@@ -84,7 +90,14 @@ def _draw(axes: Axes, line: Line, position: int = 0, *, step: bool = False) -> N
     x, y = np.asarray(line.x, np.float64)[kept], np.asarray(line.y, np.float64)[kept]
     colour = (ACCENT, INK, GREY)[position % 3]
     style = DASHES[position % len(DASHES)]
-    axes.plot(x, y, color=colour, linestyle=style, label=line.name, drawstyle="steps-post" if step else "default")
+    axes.plot(
+        x,
+        y,
+        color=colour,
+        linestyle=style,
+        label=words.short(line.name, MOST_LETTERS),
+        drawstyle="steps-post" if step else "default",
+    )
 
 
 def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
@@ -113,7 +126,7 @@ def roc(curve: Line, thresholds: Numbers, point: tuple[float, float] | None, are
         axes.plot([0, 1], [0, 1], label="chance", **REFERENCE)
         _draw(axes, curve)
         _mark(axes, point)
-        _legend(axes)
+        legend(axes)
         _unit_square(axes, "1 - specificity", "sensitivity")
         reading = f"The further the line keeps to the upper left, the better. {area}."
         if point is not None:
@@ -131,7 +144,7 @@ def precision_recall(
         axes.axhline(share, label="chance", **REFERENCE)
         _draw(axes, curve)
         _mark(axes, point)
-        _legend(axes)
+        legend(axes)
         _unit_square(axes, "sensitivity (recall)", "PPV (precision)")
         reading = f"The further the line keeps to the upper right, the better. {area}; chance is {share:.3f}."
         svg = inline_svg(figure, "pr", "Precision-recall curve", f"PPV against sensitivity. {reading}")
@@ -140,8 +153,20 @@ def precision_recall(
     return Chart("pr", "Precision-recall curve", svg, reading, table)
 
 
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2, columnspacing=1.2, borderpad=0)
+def legend(axes: Axes) -> None:
+    """Write the names of the lines above the plot, in as many columns as fit; the figure grows by the rows it takes."""
+    labels = axes.get_legend_handles_labels()[1]
+    if not labels:
+        return
+    longest = max(map(len, labels))
+    columns = max(1, min(4, len(labels), int(LEGEND_POINTS / (HANDLE_POINTS + LETTER_POINTS * longest))))
+    rows = -(-len(labels) // columns)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.set_figheight(figure.get_figheight() + ROW_INCHES * (rows - 1))
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, columnspacing=1.2, borderpad=0
+    )
 
 
 def _mark(axes: Axes, point: tuple[float, float] | None) -> None:
@@ -150,24 +175,26 @@ def _mark(axes: Axes, point: tuple[float, float] | None) -> None:
         axes.plot([point[0]], [point[1]], marker="o", markersize=7, label="operating point", clip_on=False, **ring)
 
 
-def reliability(score: Numbers, observed: Numbers, n: Sequence[int]) -> Chart:
+def reliability(score: Numbers, observed: Numbers, n: Sequence[int], *, recalibrated: bool = False) -> Chart:
     """Return the reliability diagram: mean score and share of positives of each bin."""
+    key, title = ("recalibrated", "Reliability, recalibrated") if recalibrated else ("reliability", "Reliability")
     with drawing() as (figure, axes):
         axes.plot([0, 1], [0, 1], label="ideal", **REFERENCE)
         axes.plot(score, observed, color=ACCENT, linewidth=1.2)
         sizes = 14 + 120 * np.asarray(n, np.float64) / max(n)
         axes.scatter(score, observed, s=sizes, color=ACCENT, edgecolor="white", linewidth=0.8, zorder=3, clip_on=False)
-        _legend(axes)
+        legend(axes)
         _unit_square(axes, "mean score of the bin", "share that is positive")
         reading = (
             "On the dashed line a score is a probability; below it the scores are too high. Larger dots: more cases."
         )
+        reading += " Recalibrated on the validation part." if recalibrated else ""
         description = f"Share of positives against mean score in {words.counted(len(n), 'bin')}. {reading}"
-        svg = inline_svg(figure, "reliability", "Reliability", description)
+        svg = inline_svg(figure, key, title, description)
     columns = ("Mean score", "Share positive", "Cases")
     counts = [int(value) for value in n]
-    table = curve_table("Reliability", columns, score, observed, counts)
-    return Chart("reliability", "Reliability", svg, reading, table)
+    table = curve_table(title, columns, score, observed, counts)
+    return Chart(key, title, svg, reading, table)
 
 
 def decision(threshold: Numbers, model: Numbers, treat_all: Numbers, treat_none: Numbers) -> Chart:
@@ -178,7 +205,7 @@ def decision(threshold: Numbers, model: Numbers, treat_all: Numbers, treat_none:
             _draw(axes, Line(label, threshold, values), position)
         top = max(float(np.nanmax(np.append(model, treat_all))), 0.01)
         axes.set(xlim=(0, 1), ylim=(-0.25 * top, 1.1 * top), xlabel="threshold probability", ylabel="net benefit")
-        _legend(axes)
+        legend(axes)
         better = [t for t, m, a in zip(threshold, model, treat_all, strict=True) if m > max(a, 0) + 1e-12]
         reading = "The highest line is the best policy for whoever would act from that probability on. "
         span = f" of {len(threshold)} thresholds, from {min(better):.2f} to {max(better):.2f}" if better else ""
@@ -190,10 +217,15 @@ def decision(threshold: Numbers, model: Numbers, treat_all: Numbers, treat_none:
 
 
 def froc(curves: Sequence[Line], at: Numbers, values: Sequence[Numbers]) -> Chart:
-    """Return the FROC curves; the table gives each one's sensitivity, `values`, at the rates `at`."""
+    """Return the FROC curves; the table gives each one's sensitivity, `values`, at the rates `at`.
+
+    The first curve is that of all classes; of more than six the first and the poorest five are drawn.
+    """
+    poorest = sorted(range(1, len(curves)), key=lambda k: float(np.mean(values[k])))[: DRAWN - 1]
+    shown = [curves[k] for k in sorted([0, *poorest])]
     with drawing() as (figure, axes):
         low, high = min(at), max(at)
-        for position, curve in enumerate(curves):
+        for position, curve in enumerate(shown):
             x = np.append(np.clip(np.asarray(curve.x, np.float64), low / 2, None), high * 2)
             _draw(axes, Line(curve.name, x, np.append(curve.y, curve.y[-1])), position)
         axes.set_xscale("log", base=2)
@@ -203,8 +235,9 @@ def froc(curves: Sequence[Line], at: Numbers, values: Sequence[Numbers]) -> Char
         axes.xaxis.set_major_locator(FixedLocator(list(at)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xticklabels([f"{rate:g}" if rate >= 1 else f"1/{1 / rate:g}" for rate in at])
-        _legend(axes)
+        legend(axes)
         reading = "The higher and the further left, the more is found at fewer false alarms. A hit needs an IoU of 0.1."
+        reading += _left_out(len(shown), len(curves))
         svg = inline_svg(figure, "froc", "FROC curve", f"Sensitivity against false alarms per image. {reading}")
     columns = ("False alarms per image", *(curve.name for curve in curves))
     return Chart("froc", "FROC curve", svg, reading, curve_table("Sensitivity", columns, at, *values))
@@ -212,18 +245,26 @@ def froc(curves: Sequence[Line], at: Numbers, values: Sequence[Numbers]) -> Char
 
 def precision_recall_per_class(curves: Sequence[Line]) -> Chart:
     """Return interpolated precision against recall at IoU 0.5, one line per class; all have the same recall levels."""
+    area = [float(np.mean(curve.y)) for curve in curves]
+    shown = [curves[k] for k in sorted(sorted(range(len(curves)), key=area.__getitem__)[:DRAWN])]
     with drawing() as (figure, axes):
-        for position, curve in enumerate(curves):
+        for position, curve in enumerate(shown):
             _draw(axes, curve, position)
         _unit_square(axes, "sensitivity (recall)", "precision")
-        _legend(axes)
+        legend(axes)
         reading = (
             "The further a line keeps to the upper right, the better its class is found. A hit needs an IoU of 0.5."
         )
+        reading += _left_out(len(shown), len(curves))
         svg = inline_svg(figure, "pr", "Precision-recall per class", f"Precision against sensitivity. {reading}")
     columns = ("Sensitivity", *(curve.name for curve in curves))
     table = curve_table("Precision", columns, curves[0].x, *(curve.y for curve in curves))
     return Chart("pr", "Precision-recall per class", svg, reading, table)
+
+
+def _left_out(shown: int, every: int) -> str:
+    """Return that not every curve is drawn; empty where all are."""
+    return f" Drawn are the {shown} poorest of {every} curves; the numbers have all." if shown < every else ""
 
 
 def roc_per_class(curves: Sequence[Line], drawn: Sequence[bool]) -> Chart:
@@ -234,7 +275,7 @@ def roc_per_class(curves: Sequence[Line], drawn: Sequence[bool]) -> Chart:
         for position, curve in enumerate(shown):
             _draw(axes, curve, position)
         _unit_square(axes, "1 - specificity", "sensitivity")
-        axes.legend(loc="lower right")
+        legend(axes)
         reading = "The further a line keeps to the upper left, the better its class is told from all others."
         if len(shown) < len(curves):
             reading += f" Drawn are the {len(shown)} of {len(curves)} classes with the smallest areas."
@@ -265,7 +306,7 @@ def forest(overall: Estimate, groups: Sequence[Estimate]) -> Chart:
             axes.plot(estimate.value, y, marker="D" if row == 0 else "o", color=colour, markersize=6)
         if not math.isnan(overall.value):
             axes.axvline(overall.value, zorder=0, **REFERENCE)
-        axes.set_yticks(range(len(groups) + 1), [f"{n}" for n in reversed(["all", *names])])
+        axes.set_yticks(range(len(groups) + 1), [words.short(n, MOST_LETTERS) for n in reversed(["all", *names])])
         axes.set(ylim=(-0.6, len(groups) + 0.6), xlabel=label)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)

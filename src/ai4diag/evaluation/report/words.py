@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from ai4diag.evaluation.recalibration import AFTER
 from ai4diag.types import Estimate
 
 NAMES = {
@@ -18,6 +19,8 @@ NAMES = {
     "specificity": ("Specificity", "share of negatives that are cleared"),
     "ppv": ("PPV", "share of those called positive that are"),
     "npv": ("NPV", "share of those called negative that are"),
+    "ppv_at_prevalence": ("PPV at the stated prevalence", "share of those called positive that are"),
+    "npv_at_prevalence": ("NPV at the stated prevalence", "share of those called negative that are"),
     "brier": ("Brier score", "mean squared error of the probability; 0 is perfect"),
     "log_loss": ("Log loss", "mean negative log likelihood; 0 is perfect"),
     "calibration_slope": ("Calibration slope", "1 is ideal; below 1 the scores are too extreme"),
@@ -40,6 +43,9 @@ NAMES = {
     "surface_dice_1_mm": ("Surface Dice at 1 mm", "share of both surfaces that is at most 1 mm from the other"),
     "surface_dice_2_mm": ("Surface Dice at 2 mm", "share of both surfaces that is at most 2 mm from the other"),
     "volume_difference": ("Volume difference", "answer minus truth, over the truth; 0 is ideal, above 0 too large"),
+    "volume_error": ("Volume error", "size of the volume difference, over the truth; 0 is perfect"),
+    "volume_difference_ml": ("Volume difference (ml)", "answer minus truth; 0 is ideal, above 0 too large"),
+    "volume_error_ml": ("Volume error (ml)", "size of the volume difference; 0 is perfect"),
     "c_index": ("C-index", "Harrell's concordance of risk and time; 0.5 is chance, 1 is perfect"),
     "c_index_uno": ("C-index (Uno)", "concordance up to the last horizon, corrected for how long cases were followed"),
     "brier_integrated": ("Integrated Brier score", "mean of the Brier score up to the last horizon; 0 is perfect"),
@@ -54,6 +60,8 @@ SENTENCES = {
     "specificity": "Of 100 {negative} cases, the model clears {v}",
     "ppv": "Of 100 cases that the model calls {positive}, {v} are, if {positive} cases are as frequent as here",
     "npv": "Of 100 cases that the model calls {negative}, {v} are, if {positive} cases are as frequent as here",
+    "ppv_at_prevalence": "Of 100 cases called {positive}, {v} are, if {positive} cases are as frequent as was stated",
+    "npv_at_prevalence": "Of 100 cases called {negative}, {v} are, if {positive} cases are as frequent as was stated",
     "auroc_macro": "Averaged over classes, of 100 pairs of a case of the class and another, {v} are ranked rightly",
     "exact_match": "Of 100 cases, the model answers {v} without any error",
     "map_50": "Averaged over classes and all sensitivities, of 100 boxes that the model draws, {v} are right",
@@ -87,9 +95,11 @@ def name(estimate: str) -> str:
 
     >>> name("auroc"), name("sensitivity_at_0.5_fp"), name("made_up")
     ('AUROC', 'Sensitivity at 0.5 false alarms per image', 'made up')
-    >>> name("volume_difference"), name("dice_difference")
-    ('Volume difference', 'Dice, difference to all others')
+    >>> name("volume_difference"), name("dice_difference"), name("brier_recalibrated")
+    ('Volume difference', 'Dice, difference to all others', 'Brier score, recalibrated')
     """
+    if estimate.endswith(AFTER):
+        return f"{name(estimate.removesuffix(AFTER))}, recalibrated"
     rate = false_alarms(estimate)
     if rate:
         return f"Sensitivity at {rate}"
@@ -105,7 +115,7 @@ def meaning(estimate: str) -> str:
     """Return what an estimate is, in half a sentence; empty when it is not known."""
     if false_alarms(estimate):
         return "share of objects that are found"
-    return NAMES.get(horizon(estimate)[0], ("", ""))[1]
+    return NAMES.get(horizon(estimate.removesuffix(AFTER))[0], ("", ""))[1]
 
 
 def horizon(estimate: str) -> tuple[str, float]:
@@ -204,6 +214,15 @@ def group(subgroup: str) -> str:
     """
     attribute, sign, value = subgroup.partition("=")
     return f"{attribute.replace('_', ' ')}: {value}" if sign else subgroup
+
+
+def short(text: str, most: int) -> str:
+    """Return a text that is cut where it is longer than so many letters.
+
+    >>> short("pleural thickening", 18), short("pleural thickening", 9)
+    ('pleural thickening', 'pleural …')
+    """
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def counted(count: int, word: str, plural: str = "") -> str:
