@@ -101,6 +101,19 @@ def test_short_epochs_are_thinned_and_keep_their_ends(begin: Begin, workspace: P
     assert len(kept) < 30
 
 
+def test_a_setting_that_a_new_version_adds_is_no_other_recipe(begin: Begin, workspace: Path) -> None:
+    first = begin()
+    first.notify("finished", {"epochs": 3, "best_epoch": 2, "seconds": 0.3, "not_deterministic": ["put_, on cpu"]})
+    first.finish()
+    newer = RECIPE | {"train": RECIPE["train"] | {"deterministic": "auto"}}
+    assert begin(run_id=first.run_id, recipe=newer, changed={"task": "tabular"}).resumed
+    assert not begin(run_id=first.run_id, recipe=newer, changed={"train": {"deterministic": "auto"}}).resumed
+    assert not begin(run_id=first.run_id, recipe=newer).resumed
+    fewer = {name: block for name, block in RECIPE.items() if name != "evaluate"}
+    assert not begin(run_id=first.run_id, recipe=fewer, changed={}).resumed
+    assert stored(workspace, first.run_id).data.tags["ai4diag.not_deterministic"] == "put_, on cpu"
+
+
 def test_folds_have_their_own_curves(begin: Begin, workspace: Path) -> None:
     run = begin()
     run.observer("fold_1/")("epoch", {"epoch": 1, "epochs": 1, "loss": 3.0, "seconds": 1.0})
@@ -261,5 +274,5 @@ def test_what_the_run_says_is_strict_json_when_kept(begin: Begin, workspace: Pat
 
 def test_track_is_what_the_package_offers() -> None:
     assert set(inspect.signature(track).parameters) == {
-        "workspace", "pipeline", "recipe", "data_sha256", "seed", "primary", "variant", "run_id",
+        "workspace", "pipeline", "recipe", "data_sha256", "seed", "primary", "changed", "variant", "run_id",
     }  # fmt: skip

@@ -68,6 +68,8 @@ class Progress:
         self._close()
         if not self.fold:
             message(f"{self.label}: {self.seen} in {_clock(fields['seconds'])}")
+        for said in fields.get("not_deterministic", ()) if self.last else ():
+            message(f"{self.label}{self.fold}: not deterministic: {said}")
         if "throughput" in fields and self.last:
             message(f"{self.label}{self.fold}: {_speed(fields['throughput'])}")
 

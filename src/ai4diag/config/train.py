@@ -55,6 +55,9 @@ class Train(Settings):
     channels_last as well, and notes what it chose."""
     compile: Literal["off", "probe"] = "off"
     """`probe` compiles the network (`torch.compile`, on a GPU with CUDA graphs) where a step gains at least 5 %."""
+    deterministic: Literal["auto", "strict", "warn"] = "auto"
+    """Where torch has no deterministic algorithm: `strict` ends the training, `warn` goes on and lists it in the run;
+    `auto` is strict on a machine without a GPU, and warns on one that has it."""
     seed: int = 7
     """Decides initial weights, order and augmentation: on a CPU, the same seed gives the same bits."""
 

@@ -89,7 +89,8 @@ def part_hash(predictions: pd.DataFrame) -> str:
 def model_hash(pipeline: Pipeline, numerics: int) -> str:
     """Return a hash of everything that decides what the model becomes; waivers and plans of evaluation do not."""
     recipe, hooks = pipeline.recipe, pipeline.folder / "pipeline.py"
-    parts: Any = {"task": True, "data": set(type(recipe.data).model_fields) - {"waive"}, "model": True, "train": True}
+    parts: dict[str, Any] = {"task": True, "data": set(type(recipe.data).model_fields) - {"waive"}, "model": True}
+    parts["train"] = set(type(recipe.train).model_fields) - {"deterministic"}  # it ends trainings, it changes none
     return sha256_json(
         {
             "recipe": recipe.model_dump(mode="json", include=parts, exclude_defaults=True),  # a new setting is no look

@@ -29,7 +29,7 @@ from ai4diag.errors import DataError, UsageError, did_you_mean
 from ai4diag.evaluation.report import ReportContext
 from ai4diag.files import read_json, sha256_file, write_json, write_text
 from ai4diag.pipelines import tracked
-from ai4diag.pipelines.stages import read_estimates
+from ai4diag.pipelines.stages import not_deterministic, read_estimates
 from ai4diag.pipelines.workspace import Pipeline, Workspace
 from ai4diag.tracking import record as environment
 from ai4diag.types import Estimate
@@ -153,6 +153,7 @@ def keep(pipeline: Pipeline, run_id: str, context: ReportContext, target: str) -
         "trained": tracked.trained(pipeline),
         "evaluated": tracked.binding(pipeline),
         "look": context.look,
+        "not_deterministic": not_deterministic(pipeline.out),
         "model": {path.name: sha256_file(path) for path in model},
         "files": hashes,
     }

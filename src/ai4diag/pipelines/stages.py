@@ -17,7 +17,7 @@ from ai4diag.config.base import parse_yaml
 from ai4diag.data import catalogue
 from ai4diag.data.prepared import FINAL, Fold, Prepared
 from ai4diag.errors import DataError, GateError, UsageError
-from ai4diag.files import atomic_path, read_parquet, sha256_file, sha256_json, write_json, write_text
+from ai4diag.files import atomic_path, read_json, read_parquet, sha256_file, sha256_json, write_json, write_text
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tasks import task
 from ai4diag.tasks.base import Learner, Notify, Task
@@ -60,6 +60,7 @@ def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -
     (`torchrun`) all fit, and the first predicts and writes.
     """
     from ai4diag.pipelines import members
+    from ai4diag.training.loop import notify_all
     from ai4diag.training.ranks import rank
 
     prepared, writes = open_prepared(pipeline), rank() == 0
@@ -74,9 +75,11 @@ def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -
         for seed, fold in runs
     ]
     observers = [*(tracker.observer(_prefix(words)) for words in named[:-1]), tracker.notify]
+    doubts: list[list[str]] = [[] for _ in runs]
+    observers = [notify_all(observer, _doubtful(own)) for observer, own in zip(observers, doubts, strict=True)]
     fitted = _fitted(pipeline, prepared, runs, observers, notify)
-    for (seed, fold), words, (learner, history) in zip(runs, named, fitted, strict=True):
-        histories.append({**words, "epochs": history})
+    for (seed, fold), words, own, (learner, history) in zip(runs, named, doubts, fitted, strict=True):
+        histories.append({**words, "epochs": history} | ({"not_deterministic": own} if own else {}))
         if not writes:
             continue
         if members.keeps_all(pipeline):
@@ -113,6 +116,16 @@ def _fitted(
     for position, (own, (_, fold), observer) in enumerate(zip(pipelines, runs, observers, strict=True), start=1):
         notify("fold", {"fold": position, "folds": len(runs)})
         yield fit_fold(own, prepared, fold, notify_all(notify, observer))
+
+
+def _doubtful(found: list[str]) -> Notify:
+    """Return an observer that keeps what a training says was not deterministic."""
+
+    def notify(event: str, fields: dict[str, Any]) -> None:
+        if event == "finished":
+            found.extend(fields.get("not_deterministic", ()))
+
+    return notify
 
 
 def _prefix(words: Mapping[str, Any]) -> str:
@@ -198,7 +211,11 @@ def train_fingerprint(pipeline: Pipeline) -> str:
     return sha256_json(
         {
             "prepared": sha256_file(pipeline.out / "prepared" / "prepared.json"),
-            "recipe": recipe.model_dump(mode="json", include={"task", "data", "model", "train"}),
+            "recipe": recipe.model_dump(
+                mode="json",
+                include={"task": True, "data": True, "model": True, "train": True},
+                exclude={"train": {"deterministic"}},  # it ends trainings, it changes none
+            ),
             "hooks": sha256_file(hooks) if hooks.is_file() else None,
             "numerics": numerics()["train"][recipe.task],
         }
@@ -333,6 +350,17 @@ def parse_estimates(content: str | bytes, where: str) -> list[Estimate]:
     except (KeyError, TypeError, ValueError) as error:
         found = f"{type(error).__name__}: {error}"
         raise DataError(f"{where} does not hold a list of estimates ({found}).", "Evaluate again.") from None
+
+
+def not_deterministic(out: Path) -> list[str]:
+    """Return what the training of what is in `out` ran that may give other bits each time, in words, each once.
+
+    Raises:
+        DataError: there is no `history.json`.
+    """
+    return list(
+        dict.fromkeys(said for fold in read_json(out / "history.json") for said in fold.get("not_deterministic", ()))
+    )
 
 
 def stage_file(pipeline: Pipeline, name: str, stage: str) -> Path:

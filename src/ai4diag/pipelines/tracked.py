@@ -67,6 +67,7 @@ def _track(pipeline: Pipeline, continued: str) -> Tracker | NoTracker:
         pipeline.workspace.root,
         pipeline.name,
         recipe=recipe.model_dump(mode="json", exclude={"quick"}),
+        changed=recipe.model_dump(mode="json", exclude={"quick"}, exclude_defaults=True),
         data_sha256=sha256_file(stage_file(pipeline, "prepared/prepared.json", "prepare")),
         seed=recipe.train.seed,
         primary=recipe.evaluate.primary,

@@ -247,10 +247,8 @@ def _subject(record: Record) -> str:
 
 def _seen(out: Path) -> dict[str, Any]:
     """Return machine and what is not deterministic, as the reproduction wrote them down."""
-    history = read_json(out / "history.json")
-    found = dict.fromkeys(what for fold in history for what in fold.get("not_deterministic", ()))
     bound = read_json(out / "run.json").get("trained") or environment.machine()
-    return {"not_deterministic": tuple(found), "machine": dict(bound)}
+    return {"not_deterministic": tuple(stages.not_deterministic(out)), "machine": dict(bound)}
 
 
 def _predictions(before: Path, after: Path) -> list[str]:

@@ -38,6 +38,8 @@ SWITCH = "AI4DIAG_TRACKING"
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 Notify = Callable[[str, dict[str, Any]], None]
 
+LONGEST_TAG = 4000
+"""Characters; MLflow takes 5,000 and more, depending on its store."""
 STARTED = ("cases", "parameters", "device", "precision", "memory_format", "compile", "processes")
 """What a training tells of itself when it starts, kept as tags: a run that is continued may do so differently."""
 ARTIFACTS = frozenset({".html", ".json", ".md", ".png", ".safetensors", ".svg", ".txt", ".yaml"})
@@ -172,6 +174,9 @@ class Tracker(NoTracker):
             words = {key: fields[key] for key in STARTED if key in fields}
             self._outbox.tags({f"{PREFIX}{prefix.replace('/', '.')}{key}": str(value) for key, value in words.items()})
         else:
+            if fields.get("not_deterministic"):
+                said = "; ".join(fields["not_deterministic"])[:LONGEST_TAG]
+                self._outbox.tags({f"{PREFIX}{prefix.replace('/', '.')}not_deterministic": said})
             for figure in curves.epoch(fields) if event == "epoch" else curves.finished(fields):
                 self._outbox.metric(*figure)
             self._outbox.tick()
@@ -185,6 +190,7 @@ def track(
     data_sha256: str,
     seed: int,
     primary: str,
+    changed: Mapping[str, Any] | None = None,
     variant: str = "full",
     run_id: str = "",
 ) -> Tracker | NoTracker:
@@ -201,6 +207,8 @@ def track(
         data_sha256: hash of `prepared.json`.
         seed: seed of training.
         primary: name of the headline estimate.
+        changed: the part of the recipe that differs from the defaults; None: all of it. A setting that a new version
+            adds does not make another recipe of a run that was begun without it.
         variant: `full` or `quick`.
         run_id: the run to continue; empty begins a new one.
 
@@ -218,7 +226,8 @@ def track(
             reap(store, client)
             send_unsent(client, store)
             flat = names.params(recipe)
-            run = _continued(client, run_id, flat, tags) if run_id else None
+            must = flat if changed is None else names.params(changed)
+            run = _continued(client, run_id, flat, must, tags) if run_id else None
             if run is not None:
                 return Tracker(client, store, run, _recorded_steps(client, run))
             run = _begin(client, experiment_id(client, store, pipeline), flat, tags)
@@ -243,7 +252,9 @@ def _begin(client: MlflowClient, experiment: str, params: Mapping[str, str], tag
     return run
 
 
-def _continued(client: MlflowClient, run_id: str, params: Mapping[str, str], tags: Mapping[str, str]) -> Run | None:
+def _continued(
+    client: MlflowClient, run_id: str, params: Mapping[str, str], changed: Mapping[str, str], tags: Mapping[str, str]
+) -> Run | None:
     """Set a run to RUNNING and return it; None when there is no such run of this pipeline, recipe and data.
 
     What it was bound to first stays. Where code or environment changed since, the new state is recorded beside it.
@@ -258,7 +269,9 @@ def _continued(client: MlflowClient, run_id: str, params: Mapping[str, str], tag
             return None
         raise
     same = all(run.data.tags.get(PREFIX + key) == tags[PREFIX + key] for key in ("pipeline", "variant", "data_sha256"))
-    if run.info.lifecycle_stage == "deleted" or run.data.params != params or not same:
+    stored = run.data.params
+    same = same and stored.items() <= params.items() and not (changed.keys() - stored.keys())
+    if run.info.lifecycle_stage == "deleted" or not same:
         return None
     known = {name: value for name, value in tags.items() if value != UNKNOWN_GPU}
     changed = {name: value for name, value in known.items() if run.data.tags.get(name) != value}

@@ -8,7 +8,6 @@ progress bars and MLflow are observers.
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from ai4diag.errors import ConfigError
 from ai4diag.tasks.base import Learner, NetworkLearner, Notify, SelfFitting
 from ai4diag.training import probe
 from ai4diag.training.checkpoint import read_checkpoint, write_checkpoint
+from ai4diag.training.determinism import deterministic, note
 from ai4diag.training.device import choose_device, choose_precision
 from ai4diag.training.failures import RandomState
 from ai4diag.training.probe import Choice
@@ -69,7 +69,8 @@ def fit(
         The `epoch` events in order, without times, so that equal runs give equal histories.
 
     Raises:
-        TrainingError: the loss is not finite, memory ran out twice, or the checkpoint is damaged.
+        TrainingError: the loss is not finite, memory ran out twice, the checkpoint is damaged, or an operation is not
+            deterministic and `train.deterministic` is strict.
         ConfigError: `train.balance` asks for labels that the learner does not have.
     """
     rows = np.sort(np.concatenate([getattr(fold, part) for part in settings.parts]))
@@ -81,8 +82,8 @@ def fit(
         observed = _recording(history, notify)
         cast(SelfFitting, learner).fit(prepared, rows, validation, observed)
         return history
-    with deterministic():
-        loop = _Loop(cast(NetworkLearner, learner), prepared, rows, validation, settings, notify, failed_batch)
+    with deterministic(settings.deterministic) as doubts:
+        loop = _Loop(cast(NetworkLearner, learner), prepared, rows, validation, settings, notify, failed_batch, doubts)
         return loop.run(checkpoint, fingerprint, checkpoint_seconds)
 
 
@@ -98,7 +99,10 @@ class _Loop:
         settings: Train,
         notify: Notify,
         failed_batch: Path | None,
+        doubts: list[str],
     ) -> None:
+        self.doubts = doubts
+        """What was not deterministic so far, in words."""
         self.learner, self.prepared, self.settings = learner, prepared, settings
         self.rows, self.validation, self.failed_batch = torch.from_numpy(rows), validation, failed_batch
         self.ranks = Ranks.join()
@@ -130,6 +134,8 @@ class _Loop:
             self._train(checkpoint, fingerprint, checkpoint_seconds, meter)
             throughput = meter.result()
         self._keep()
+        if self.stepper.halved:
+            note(self.doubts, "batches in more parts from the step on at which memory ran out")
         self.notify(
             "finished",
             {
@@ -137,6 +143,7 @@ class _Loop:
                 "best_epoch": self.best_epoch,
                 "seconds": time.perf_counter() - begin,
                 "throughput": throughput,
+                "not_deterministic": list(self.doubts),
             },
         )
         return self.history
@@ -152,6 +159,7 @@ class _Loop:
                 self.learner, batch, self.settings, self.device, self.settings.accumulate * self.ranks.size
             )
             self.choice = Choice.from_words(self.ranks.tell(self.choice.words()))
+            note(self.doubts, "what a probe chose by time (train.precision, train.compile)")
         probe.use(self.learner.network, self.choice, parts)
         self.stepper = Stepper(
             self.learner, self.prepared, self.settings, self.notify, self.choice, self.ranks, self.failed_batch
@@ -287,6 +295,7 @@ class _Loop:
             "parts": self.stepper.parts,
             "halved": self.stepper.halved,
             "choice": self.choice.words(),
+            "not_deterministic": self.doubts,
         }
         write_checkpoint(path, tensors, facts)
         self.notify("checkpoint", {"epoch": self.epoch})
@@ -316,6 +325,7 @@ class _Loop:
         self.best_epoch = facts["best_epoch"]
         if self.ranks.rank:
             torch.manual_seed(self.settings.seed + self.ranks.rank + self.ranks.size * self.epoch)
+        self.doubts += [said for said in facts.get("not_deterministic", ()) if said not in self.doubts]
         self.notify("resumed", {"epoch": self.epoch})
 
 
@@ -343,38 +353,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    """Ask torch for deterministic algorithms while training; the settings found before are restored.
-
-    New memory is not filled with NaN, as torch would do beside it: that finds readers of memory nobody has written, and
-    costs more than a tenth of the time of a small network.
-    """
-    before, warn_only, fill = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-    )
-    _set_deterministic(True, warn_only=torch.cuda.is_available())
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        _set_deterministic(before, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-
-
-def _set_deterministic(mode: bool, *, warn_only: bool) -> None:
-    """As `torch.use_deterministic_algorithms`, which imports the compiler to tell it: a second before the first step.
-
-    Without CUDA the compiler has nothing to be told.
-    """
-    if torch.cuda.is_available() or "torch._inductor" in sys.modules:
-        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
-    else:
-        torch._C._set_deterministic_algorithms(mode, warn_only=warn_only)
 
 
 def notify_all(*observers: Notify | None) -> Notify:

@@ -26,8 +26,9 @@ from ai4diag.data.prepared import Fold, Prepared
 from ai4diag.errors import TrainingError
 from ai4diag.tasks.base import Learner, NetworkLearner, Notify
 from ai4diag.tasks.memory import fits
+from ai4diag.training.determinism import deterministic
 from ai4diag.training.device import choose_device, choose_precision
-from ai4diag.training.loop import deterministic, threads
+from ai4diag.training.loop import threads
 from ai4diag.training.ranks import Ranks
 from ai4diag.training.schedule import learning_rate
 from ai4diag.training.throughput import Meter
@@ -87,9 +88,9 @@ def fit_together(
     alike: dict[Any, list[_Model]] = defaultdict(list)
     for model in models:
         alike[model.shape].append(model)
-    with deterministic(), threads(1):
+    with deterministic(settings[0].deterministic) as doubts, threads(1):
         for group in alike.values():
-            _Stack(group).run(prepared)
+            _Stack(group).run(prepared, doubts)
     return [model.history for model in models]
 
 
@@ -185,7 +186,7 @@ class _Stack:
         self.number = torch.arange(len(models), device=device)[:, None]
         self.batches = [_Batch.of(models, step, device) for step in range(models[0].steps)]
 
-    def run(self, prepared: Prepared) -> None:
+    def run(self, prepared: Prepared, doubts: list[str]) -> None:
         begin = time.perf_counter()
         for model in self.models:
             told = {"epochs": self.settings.epochs, "epoch": 0, "cases": len(model.rows), "parameters": model.size}
@@ -214,7 +215,8 @@ class _Stack:
             model.learner.network.load_state_dict(model.kept)
             model.learner.network.eval()
             told = {"epochs": len(model.history), "best_epoch": model.best_epoch}
-            model.notify("finished", {**told, "seconds": time.perf_counter() - begin, "throughput": meter.result()})
+            ended = {"seconds": time.perf_counter() - begin, "throughput": meter.result()}
+            model.notify("finished", {**told, **ended, "not_deterministic": list(doubts)})
 
     def _epoch(self, epoch: int) -> tuple[dict[str, torch.Tensor], float]:
         """One pass over each model's training rows; return the mean of each loss, `(models,)`, and the last rate."""
