@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ai4diag.evaluation.report import words
-from ai4diag.evaluation.report.charts import Chart, Line, Table, roc_per_class
+from ai4diag.evaluation.report.charts import DRAWN, Chart, Line, Table, roc_per_class
 from ai4diag.evaluation.report.context import ReportContext
 from ai4diag.evaluation.report.parts import Section, defined, plain
 from ai4diag.evaluation.report.pictures import CasePicture, plain_picture
@@ -17,8 +17,6 @@ from ai4diag.evaluation.typical import WORST_SHOWN
 if TYPE_CHECKING:
     from ai4diag.evaluation.evaluate import Evaluation
 
-DRAWN = 6
-"""Most curves in one plot; of more classes those with the smallest area are drawn."""
 PICTURES = WORST_SHOWN
 """Worst cases that are shown as pictures."""
 ERRORS = 10

@@ -80,12 +80,14 @@ def curves(evaluation: Evaluation) -> list[Chart]:
         for k, name in enumerate(evaluation.classes):
             truth, found = ([case[key][k] for case in cases] for key in ("truth_ml", "predicted_ml"))
             style: Any = {"color": (ACCENT, INK, GREY)[k % 3], "marker": "osD^v"[k % 5], "markersize": 4.5}
-            axes.plot(truth, found, linestyle="none", label=name, clip_on=False, **style)
+            axes.plot(
+                truth, found, linestyle="none", label=words.short(name, charts.MOST_LETTERS), clip_on=False, **style
+            )
             rows += [
                 (name, str(c["case_id"]), f"{t:.3f}", f"{f:.3f}") for c, t, f in zip(cases, truth, found, strict=True)
             ]
         axes.set(xlabel="volume of the truth (ml)", ylabel="volume of the answer (ml)", xlim=(0, None), ylim=(0, None))
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2, borderpad=0)
+        charts.legend(axes)
         reading = "Points on the line have the right volume; above it the answer is too large."
         svg = inline_svg(figure, "volumes", "Volumes", f"Volume of the answer against that of the truth. {reading}")
     columns = ("Class", "Case", "Truth (ml)", "Answer (ml)")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ai4diag.evaluation.report import words
-from ai4diag.evaluation.report.charts import REFERENCE, Chart, Table, curve_table
+from ai4diag.evaluation.report.charts import REFERENCE, Chart, Table, curve_table, legend
 from ai4diag.evaluation.report.context import ReportContext
 from ai4diag.evaluation.report.parts import Section, plain
 from ai4diag.evaluation.report.svg import ACCENT, DASHES, GREY, INK, drawing, inline_svg
@@ -145,7 +145,7 @@ def _kaplan_meier(known: Mapping[str, Any], event: str) -> Chart:
             )
             axes.step(days, group["survival"], linestyle=DASHES[position % len(DASHES)], label=_name(group), **line)
         axes.set(xlim=(0, _whole(ticks[-1] / DAYS_PER_YEAR)), ylim=(0, 1.02), ylabel=f"share that has not {event}")
-        _legend(axes)
+        legend(axes)
         _numbers_at_risk(below, groups, np.asarray(ticks) / DAYS_PER_YEAR)
         test = known["log_rank"]
         said = "The groups could not be compared."
@@ -197,7 +197,7 @@ def _calibration(known: Mapping[str, Any], event: str) -> list[Chart]:
                 if not math.isnan(low):
                     axes.plot([predicted] * 2, [low, high], color=style["color"], linewidth=0.9)
         axes.set(xlim=(0, top), ylim=(0, top), xlabel="mean predicted", ylabel="observed (Kaplan-Meier)")
-        _legend(axes)
+        legend(axes)
         reading = (
             f"Share that {event}, by risk group and time. On the dashed line the predicted share is what was seen; "
             "below it the predicted risks are too high. Bars: 95 % intervals."
@@ -221,7 +221,7 @@ def _brier(known: Mapping[str, Sequence[float]]) -> list[Chart]:
         axes.plot(years, nobody, label="no model", color=GREY, linestyle=DASHES[1])
         axes.plot(years, model, label="model", color=ACCENT)
         axes.set(xlim=(0, _whole(years[-1])), ylim=(0, None), xlabel="years", ylabel="Brier score")
-        _legend(axes)
+        legend(axes)
         alone = float(np.trapezoid(nobody, days))
         gain = 1 - float(np.trapezoid(model, days)) / alone if alone > 0 else math.nan
         reading = (
@@ -242,7 +242,3 @@ def _gained(gain: float) -> str:
 def _whole(years: float) -> float:
     """Return whole years where a few hours are missing, as in 1,826 days, so that the axis shows the last one."""
     return round(years) if round(years) and abs(years - round(years)) < 0.01 else years
-
-
-def _legend(axes: Any) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2, columnspacing=1.2, borderpad=0)
