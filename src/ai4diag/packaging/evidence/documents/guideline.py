@@ -137,8 +137,8 @@ def checklist(guideline: Guideline, run: Run) -> str:
         f"Of {len(found)} items: {said}. {guideline.checked}",
         "",
         "*Answered by the run* means: by its record, its estimates, its report, the page of the pipeline or the "
-        "dataset card; the pointer says where. Nothing here was judged by a person. This is evidence. Not for clinical "
-        "use without the manufacturer's own approval.",
+        "dataset card; the pointer says where. Numbers inside quotation marks are those of page or card. Nothing "
+        "here was judged by a person. This is evidence. Not for clinical use without the manufacturer's own approval.",
         "",
     ]
     return "\n".join([*lines, *_sections(found, guideline.path)]) + "\n"
@@ -174,6 +174,7 @@ def _row(item: Item, run: Run) -> Row:
     answers = tuple(part for part in found if isinstance(part, Answer))
     skips = [part.why for part in found if isinstance(part, Skip)]
     asked = item.ask + (item.otherwise if None in found else ())
+    asked = tuple(dict.fromkeys(asked + tuple(key for answer in answers for key in answer.ask)))
     supplied = tuple((key, run.supplied[key]) for key in asked if key in run.supplied)
     if skips and not answers and not supplied:
         return Row(item, NOT, why=" ".join(skips))

@@ -162,7 +162,7 @@ def _data(run: Run) -> Iterator[str]:
     )
     yield ""
     if run.context.parts:
-        columns = ("Part", "Site", "Cases", "Patients", *(_counted(run, name) for name in run.context.classes))
+        columns = ("Part", "Site", "Cases", _patients(run), *(_counted(run, name) for name in run.context.classes))
         rows = [
             (line.part, plain(line.site), *(f"{n:,}" for n in (line.cases, line.patients, *line.counts)))
             for line in run.context.parts
@@ -222,7 +222,11 @@ def _subgroups(run: Run) -> Iterator[str]:
 
 
 def _columns(run: Run) -> tuple[str, ...]:
-    return "Estimate", "Value", f"{100 * run.level:g} % interval", "Cases", "Patients", "To mind", "Where"
+    return "Estimate", "Value", f"{100 * run.level:g} % interval", "Cases", _patients(run), "To mind", "Where"
+
+
+def _patients(run: Run) -> str:
+    return "Counted as patients" if run.anonymous else "Patients"
 
 
 def _result(place: int, item: Estimate, run: Run) -> tuple[str, ...]:
@@ -246,8 +250,6 @@ def _verify(run: Run) -> Iterator[str]:
     for answer in (model.bound_to(run), model.software(run), model.hardware(run), model.verified(run)):
         if isinstance(answer, Answer):
             yield f"- {_say(run, answer)}"
-    if not run.facts.verdicts:
-        yield "- Nobody has yet made the run again from its commit: there is no verdict."
     yield f"- Hashes of the model's files: {_links(run.of_record('model') or (Pointer(RECORD),))}."
 
 

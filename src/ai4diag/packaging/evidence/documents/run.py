@@ -29,11 +29,13 @@ class Answer:
         text: one or a few sentences, plain text.
         at: where in the pack it stands.
         whole: False where it answers only a part; the text says which part is open.
+        ask: keys of what has to be asked because of this answer.
     """
 
     text: str
     at: tuple[Pointer, ...]
     whole: bool = True
+    ask: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,14 @@ class Run:
         """Whether the data name no patients, so that every case counts as one."""
         return any(finding.code == "no-patient-ids" for finding in self.context.findings)
 
-    def finding(self, code: str) -> list[str]:
-        """Return what the findings of a code found."""
-        return [item.found for item in self.context.findings if item.code == code]
+    def found(self, *codes: str) -> list[str]:
+        """Return which of these codes are among the findings; what was found may name cases, and stays where it is."""
+        return list(dict.fromkeys(item.code for item in self.context.findings if item.code in codes))
+
+    @property
+    def settled(self) -> bool:
+        """Whether one commit settles which code ran."""
+        return bool(self.record.get("trained")) and bool(self.bound.get("git_commit")) and not self.dirty
 
     def purpose(self, word: str) -> str:
         """Return the paragraph on the intended use that begins with this word and a full stop; else empty."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ai4diag.evaluation.report import words
-from ai4diag.evaluation.targets import shown_as
 from ai4diag.packaging.evidence.documents.pointers import Pointer
 from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
 
 MOST_NAMED = 40
+MISSING = (
+    "missing (value|measurement|label|data)",
+    "is missing in",
+    "mean missing",
+    "not recorded",
+    "not all labelled",
+)
+"""Words by which a sentence is one on missing data."""
 
 
 def source(run: Run) -> Answer:
@@ -23,6 +31,9 @@ def licence(run: Run) -> Answer:
     """Under which terms the data may be used, and where they can be had."""
     facts = run.context.dataset
     text = f"Data: licence {facts.licence}. Attribution: {facts.attribution} Terms: {facts.terms}"
+    commercial = (run.card.get("licence") or {}).get("commercial")
+    if commercial is not None:
+        text += f" Commercial use: {'allowed' if commercial else 'not allowed'}."
     if facts.page:
         text += f" Described at {facts.page}."
     return Answer(text, (*run.of_context("dataset", "licence"), *_some(run.of_card("licence"))))
@@ -42,11 +53,12 @@ def participants(run: Run) -> Answer | None:
     if not run.parts:
         return None
     text = " ".join(_part(run, part) for part in run.parts)
-    left = [found for code in ("not-in-official-split", "no-follow-up", "zero-area-box") for found in run.finding(code)]
+    left = run.found("not-in-official-split", "no-follow-up", "zero-area-box")
     if left:
-        text += f" Noticed when the files were read: {'; '.join(left)}."
+        text += f" Left out or without weight when the files were read, see the findings: {', '.join(left)}."
     text += " Who was left out before the files were made is not known to the run."
-    return Answer(text, (*run.of_context("parts"), *run.report("data")), whole=False)
+    at = (*run.of_context("parts"), *(run.of_context("findings") if left else ()), *run.report("data"))
+    return Answer(text, at, whole=False)
 
 
 def analysed(run: Run) -> Answer | None:
@@ -109,10 +121,8 @@ def identifiers(run: Run) -> Answer | None:
 def checks(run: Run) -> Answer:
     """What was checked on the data and what was found."""
     found = run.context.findings
-    levels = {level: sum(item.level == level for item in found) for level in ("error", "warning", "info")}
-    counted = ", ".join(f"{count} {level}" for level, count in levels.items() if count)
-    text = f"{' '.join(run.context.checked)} Findings: {counted or 'none'}"
-    text += f" ({', '.join(dict.fromkeys(item.code for item in found))})." if found else "."
+    codes = ", ".join(dict.fromkeys(item.code for item in found))
+    text = f"{' '.join(run.context.checked)} Findings: {codes or 'none'}."
     return Answer(text, (*run.of_context("checked"), *run.of_context("findings"), *run.report("data")))
 
 
@@ -131,10 +141,13 @@ def preparation(run: Run) -> Answer:
 def outcome(run: Run) -> Answer:
     """What is predicted, and what counts as positive."""
     classes = run.context.classes
-    shown = shown_as(run.target).TRUTH
-    text = f"{shown}: {', '.join(classes)}."
-    if run.target == "binary":
-        text += f" Positive is {run.context.positive}."
+    text = {
+        "binary": f"{run.context.negative} or {run.context.positive}; {run.context.positive} is positive.",
+        "time_to_event": f"Time until: {run.context.positive}. Where it was not observed: {run.context.negative}.",
+        "masks": f"Marked in each image: {', '.join(classes)}.",
+        "boxes": f"In boxes in each image: {', '.join(classes)}.",
+        "multilabel": f"Each may hold or not: {', '.join(classes)}.",
+    }.get(run.target, f"One of: {', '.join(classes)}.")
     at = list(run.of_record("classes"))
     label = run.of_card("table", "label")
     if label:
@@ -142,7 +155,7 @@ def outcome(run: Run) -> Answer:
         at.append(label)
     if run.target == "time_to_event":
         days = ", ".join(words.span(day) for day in run.recipe["data"].get("horizons_days", ()))
-        text += f" Time to the event, estimated at {days}."
+        text += f" Estimated at {days}."
         at += run.of_record("recipe", "data", "horizons_days")
     return Answer(text, tuple(at), whole=False)
 
@@ -166,12 +179,12 @@ def predictors(run: Run) -> Answer | None:
 
 def missing_values(run: Run) -> Answer | None:
     """What is known about missing values: findings, and what page and card say."""
-    told = run.told("missing", "not recorded", "no follow-up")
-    pitfalls = [text for text in run.context.dataset.pitfalls if "missing" in text.lower()]
-    found = [*run.finding("missing-values"), *run.finding("zero-coded-missing")]
+    told = run.told(*MISSING)
+    pitfalls = [text for text in run.context.dataset.pitfalls if re.search("|".join(MISSING), text, re.IGNORECASE)]
+    found = run.found("missing-values", "zero-coded-missing", "no-follow-up")
     if not told and not found and not pitfalls:
         return None
-    text = f"{words.counted(len(found), 'finding')} on missing values: {'; '.join(found)}." if found else ""
+    text = f"Findings: {', '.join(found)}." if found else ""
     text += f" {told.text}" if told else ""
     text += f" The card says: {' '.join(pitfalls)}" if pitfalls else ""
     at = run.of_context("findings") if found else ()
@@ -212,7 +225,7 @@ def places(run: Run) -> Answer | Skip:
     if any(item.subgroup.startswith("site=") for _, item in run.grouped()):
         return Answer(
             f"Every estimate was made for each of {len(run.sites)} sites, with the difference of the headline to all "
-            "others; sites that are too small are masked.",
+            "others; sites that are too small are masked. Parameters of the model were not compared between sites.",
             (*run.report("subgroups"), *run.of_record("recipe", "evaluate", "subgroups")),
         )
     if len(run.sites) == 1:
@@ -234,7 +247,7 @@ def _part(run: Run, part: str) -> str:
     named = ", ".join(f"{count:,} {name}" for name, count in zip(run.context.classes, counts, strict=True))
     unit = {"masks": "voxels", "boxes": "boxes"}.get(run.target)
     named = f"{unit}: {named}" if unit else named
-    whose = "" if run.anonymous else f" of {words.counted(patients, 'patient')}"
+    whose = "" if run.anonymous or patients == cases else f" of {words.counted(patients, 'patient')}"
     return f"{part.capitalize()}: {words.counted(cases, 'case')}{whose} ({named})."
 
 

@@ -21,8 +21,8 @@ def network(run: Run) -> Answer:
     own = ", ".join(
         f"{key} {value}" for key, value in model.items() if key != "network" and value not in (None, [], ())
     )
-    text = f"Network {model['network']}{f' ({own})' if own else ''}. Its files are bound by their SHA-256."
-    return Answer(text, (*run.of_record("recipe", "model"), *run.of_record("model")))
+    text = f"Network {model['network']}{f' ({own})' if own else ''}. Files bound by SHA-256. {_in_code(run)}"
+    return Answer(text, (*run.of_record("recipe", "model"), *run.of_record("model")), whole=run.settled)
 
 
 def training(run: Run) -> Answer:
@@ -34,11 +34,9 @@ def training(run: Run) -> Answer:
     )
     augment = train.get("augment") or ()
     text += f"Random changes of the training cases: {', '.join(augment)}." if augment else "No random changes of cases."
-    text += " Every other setting is in the recipe, defaults included; loss and optimiser are in the code"
-    settled = bool(run.bound.get("git_commit")) and not run.dirty
-    text += " of the recorded commit." if settled else ", whose commit does not settle what ran (see the record)."
+    text += f" Every other setting is in the recipe, defaults included. {_in_code(run)}"
     curve = run.report("training") if run.context.training else ()
-    return Answer(text, (*run.of_record("recipe", "train"), *curve), whole=settled)
+    return Answer(text, (*run.of_record("recipe", "train"), *curve), whole=run.settled)
 
 
 def selection(run: Run) -> Answer:
@@ -110,8 +108,8 @@ def balance(run: Run) -> Answer | Skip:
         return Skip("The recipe uses no method against imbalance of classes.")
     how = [f"cases are drawn so that each {by} comes equally often"] if by != "none" else []
     how += ["every class weighs the same in the loss"] if weighted else []
-    text = f"In training, {' and '.join(how)}. Why, and whether probabilities were corrected, is not recorded."
-    return Answer(text, (*run.of_record("recipe", "train"), *run.of_record("recipe", "model")), whole=False)
+    text = f"In training, {' and '.join(how)}."
+    return Answer(text, (*run.of_record("recipe", "train"), *run.of_record("recipe", "model")), ask=("imbalance",))
 
 
 def how_predicted(run: Run) -> Answer:
@@ -132,7 +130,7 @@ def bound_to(run: Run) -> Answer | None:
     text += f" Bound by SHA-256: {', '.join(hashed)}." if hashed else ""
     if run.dirty:
         text += " Files that are not in the commit were present, so that the commit alone does not settle what ran."
-    return Answer(text, _bound(run), whole=bool(run.record.get("trained")) and not run.dirty)
+    return Answer(text, _bound(run), whole=run.settled)
 
 
 def code(run: Run) -> Answer | None:
@@ -162,16 +160,19 @@ def internal(run: Run) -> Answer:
     return Answer(text, (*run.of_record("recipe", "data", "split"), *run.report("estimates")))
 
 
-def verified(run: Run) -> Answer | None:
+def verified(run: Run) -> Answer:
     """What verifications found: the run made again from its commit."""
     if not run.facts.verdicts:
-        return None
+        text = "Nobody has yet made the run again from its commit: there is no verdict."
+        return Answer(text, run.of_record("run_id"), whole=False)
     last = run.facts.verdicts[-1]
-    text = f"Made again from its commit on {last.get('when', 'an unknown day')}: {last.get('verdict')}."
+    text = (
+        f"Made again from its commit, at {last.get('when', 'an unknown time')}: it {last.get('verdict', 'is unclear')}."
+    )
     if last.get("reason"):
         text += f" {last['reason']}"
-    whole = last.get("verdict") == "holds"
-    return Answer(text, (Pointer(VERIFICATION, (len(run.facts.verdicts) - 1,)),), whole)
+    at = (Pointer(VERIFICATION, (len(run.facts.verdicts) - 1,)),)
+    return Answer(text, at, whole=last.get("verdict") == "holds")
 
 
 def stored(run: Run) -> Answer:
@@ -187,6 +188,12 @@ def integrity(run: Run) -> Answer:
     """What protects what is stored against change."""
     text = "Every file of the pack is bound by its SHA-256. That says nothing on the security of a product in use."
     return Answer(text, (Pointer(MANIFEST), *run.of_record("model")), whole=False)
+
+
+def _in_code(run: Run) -> str:
+    if run.settled:
+        return "What a recipe does not say is in the code of the recorded commit."
+    return "What a recipe does not say is in the code; which code ran is not settled by one commit, see the record."
 
 
 def _bound(run: Run) -> tuple[Pointer, ...]:

@@ -34,6 +34,7 @@ def intervals(run: Run) -> Answer:
     """How uncertainty was estimated."""
     notes = run.evaluation.notes
     text = notes[0] if notes else "The notes of the evaluation say nothing on intervals."
+    text += " The data name no patients: every case counts as one." if run.anonymous else ""
     return Answer(text, (*run.of_record("recipe", "evaluate", "interval"), *run.report("estimates")), whole=bool(notes))
 
 
@@ -53,7 +54,10 @@ def performance(run: Run) -> Answer:
 def accuracy(run: Run) -> Answer | None:
     """Sensitivity and its relatives at the operating point."""
     found = run.say(ACCURACY) or run.say((run.evaluation.primary,))
-    return found and Answer(found.text, (*found.at, RESULTS))
+    if found is None:
+        return None
+    marks = " The model marks structures, and makes no diagnosis." if run.target == "masks" else ""
+    return Answer(found.text + marks, (*found.at, RESULTS))
 
 
 def calibration(run: Run) -> Answer | None:
@@ -102,7 +106,7 @@ def threshold(run: Run) -> Answer | Skip | None:
     beforehand = run.recipe["evaluate"]["operating_point"].get("threshold") is not None
     text += " It is prespecified in the recipe." if beforehand else " The recipe has the rule, and validation fixed it."
     at = (*run.of_record("recipe", "evaluate", "operating_point"), *run.report("operating"))
-    return Answer(text, at)
+    return Answer(text, at, ask=("threshold_rationale",))
 
 
 def cross_table(run: Run) -> Answer | None:
@@ -121,7 +125,7 @@ def failures(run: Run) -> Answer | None:
     shown = sections.cases(run.evaluation, run.context)
     if shown is None:
         return None
-    text = "The report lists the worst cases. Nobody has yet said why the model was wrong there."
+    text = "The report lists the worst cases. Why the model was wrong there, the run does not know."
     confused = shown_as(run.target).confusion(run.evaluation) is not None
     return Answer(text, (*run.report("cases"), *(run.report("operating") if confused else ())), whole=False)
 
