@@ -74,6 +74,8 @@ def run(names: Sequence[str]) -> dict[str, list[dict[str, Any]] | None]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return rows as a table for the terminal."""
+    if rows and "covered" in rows[0]:
+        return _page.coverage(list(rows))
     lines = [f"{'what':52} {'peer':40} {'ours s':>10} {'peer s':>10} {'ratio':>8} {'goal':>6}"]
     for row in rows:
         verdict = {True: "reached", False: "MISSED", None: "not compared"}[row["reached"]]

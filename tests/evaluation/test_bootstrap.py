@@ -165,3 +165,47 @@ def check_counts(plan, first, all_units):
         drawn = generator.integers(0, len(units), (len(counted), len(units)))
         expected = [np.bincount(row, minlength=len(units)) for row in drawn]
         np.testing.assert_array_equal(counted[:, units], expected)
+
+
+def test_logit_limits_of_a_share_are_those_of_its_log_odds():
+    # 30 of 200 patients: the standard error of the log odds is 1 / sqrt(n p (1 - p)).
+    values = np.repeat([1.0, 0.0], [30, 170])
+    plan = Interval(resamples=20_000, method="logit")
+    found = intervals(mean_of(values), np.arange(200), plan, shares=[True])
+    half = stats.t.ppf(0.975, 199) / np.sqrt(200 * 0.15 * 0.85)
+    expected = 1 / (1 + np.exp(-(np.log(0.15 / 0.85) + np.array([-half, half]))))
+    assert (found.low[0], found.high[0]) == pytest.approx(tuple(expected), abs=0.003)
+    assert found.low[0] < 0.15 < found.high[0]
+    plain = intervals(mean_of(values), np.arange(200), Interval(resamples=20_000))
+    assert found.high[0] - 0.15 > plain.high[0] - 0.15  # more room away from the end of the scale
+
+
+def test_logit_limits_are_percentiles_for_what_is_no_share():
+    values = np.random.default_rng(0).random((60, 2))
+
+    def statistic(weights):
+        return weights @ values / 60
+
+    plain = intervals(statistic, np.arange(60), Interval(resamples=300))
+    for shares in (None, [False, False], [False, True]):
+        found = intervals(statistic, np.arange(60), Interval(resamples=300, method="logit"), shares=shares)
+        assert (found.low[0], found.high[0]) == (plain.low[0], plain.high[0])
+        assert (found.low[1] == plain.low[1]) == (not shares or not shares[1])
+
+
+def test_logit_limits_stay_within_the_scale_also_where_resamples_reach_its_end():
+    values = np.repeat([1.0, 0.0], [58, 2])  # no failure in 13 % of the resamples
+    found = intervals(mean_of(values), np.arange(60), Interval(resamples=2000, method="logit"), shares=[True])
+    assert 0 < found.low[0] < 58 / 60 < found.high[0] < 1
+    exact = stats.binomtest(58, 60).proportion_ci()
+    assert (found.low[0], found.high[0]) == pytest.approx((exact.low, exact.high), abs=0.05)
+
+
+def test_log_odds_of_the_ends_of_the_scale_have_no_interval():
+    def capped(weights):
+        return np.minimum(weights[:, :1], 1.0)  # 1 with all patients, 0 without the first
+
+    found = intervals(capped, np.arange(60), Interval(resamples=500, method="logit"), shares=[True])
+    assert found.value[0] == 1
+    assert np.isnan(found.low[0])
+    assert found.notes == ("no interval: log odds of 0 and 1 are infinite",)

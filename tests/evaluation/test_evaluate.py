@@ -375,3 +375,17 @@ def test_importing_needs_neither_torch_nor_the_compiler():
     code = f"import sys, ai4diag.evaluation.evaluate; print([m for m in {heavy} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_log_odds_are_for_shares_alone():
+    table = tabular()
+    limits = {}
+    for method in ("percentile", "logit"):
+        plan = Evaluate(primary="auroc", interval=Interval(resamples=200, method=method), subgroups=("sex",))
+        found = evaluate(table, task="tabular", classes=["healthy", "ill"], plan=plan)
+        limits[method] = {(item.name, item.part, item.subgroup): (item.low, item.high) for item in found.estimates}
+    same = {
+        name for (name, *rest) in limits["logit"] if limits["logit"][name, *rest] == limits["percentile"][name, *rest]
+    }
+    assert same == {"brier", "log_loss", "ece", "calibration_slope", "calibration_intercept", "auroc_difference"}
+    assert {"auroc", "auprc", "f1", "ppv"} <= {name for name, *_ in limits["logit"]} - same

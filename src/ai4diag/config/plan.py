@@ -20,8 +20,9 @@ class Interval(Settings):
     """Number of bootstrap resamples."""
     unit: str = "patient_id"
     """Column of the unit that is drawn whole, with all its cases."""
-    method: Literal["percentile", "bca"] = "percentile"
-    """`bca` corrects for bias and skewness (Efron and Tibshirani 1993, chapter 14)."""
+    method: Literal["percentile", "bca", "logit"] = "percentile"
+    """`bca` corrects for bias and skewness (Efron and Tibshirani 1993, chapter 14); `logit` is symmetric in log odds,
+    for what lies within 0..1, best near 1 and for mAP; other estimates get percentiles."""
     seed: int = 7
     """Decides which units are drawn."""
 

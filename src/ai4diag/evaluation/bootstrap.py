@@ -9,7 +9,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 1
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,7 @@ MOST_UNDEFINED = 0.1
 """Share of resamples that may be undefined before the interval is."""
 ROUNDING = 1e-12
 ALL_AGREE = "no interval: all resamples agree"
+AT_THE_END = "no interval: log odds of 0 and 1 are infinite"
 BLOCK = 4_000_000
 """Resamples x cases that are held at once: 32 MB of weights."""
 LARGE = 3_000_000
@@ -60,15 +61,21 @@ class Intervals:
 
 
 def intervals(
-    statistic: Statistic, unit: npt.ArrayLike, plan: Interval, presence: npt.NDArray[np.bool_] | None = None
+    statistic: Statistic,
+    unit: npt.ArrayLike,
+    plan: Interval,
+    presence: npt.NDArray[np.bool_] | None = None,
+    shares: Sequence[bool] | None = None,
 ) -> Intervals:
     """Return the statistic with its confidence interval by a bootstrap of whole units.
 
     Args:
         statistic: function of the weights of the cases.
         unit: `(cases,)`, which unit each case belongs to (any labels).
-        plan: level, number of resamples, seed, method (`percentile` or `bca`).
+        plan: level, number of resamples, seed, method (`percentile`, `bca` or `logit`).
         presence: bool `(cases, classes)`, which classes a case shows; needed to stratify where a class would vanish.
+        shares: `(S,)`, which statistics lie within 0..1 by definition; None: none. `logit` is for these alone, the
+            others get percentiles.
 
     The interval is NaN, and the note says why, with fewer than two units, when the value itself is undefined, when more
     than a tenth of the resamples are undefined, and when all resamples agree (nothing found, everything right): the
@@ -91,15 +98,45 @@ def intervals(
         usable = drawn[~np.isnan(drawn[:, s]), s]
         reason = _no_interval(float(value[s]), usable, int(undefined[s]), plan)
         if not reason:
-            tails = np.array([(1 - plan.level) / 2, (1 + plan.level) / 2])
-            if left_out is not None:
-                tails = _bca_tails(tails, float(value[s]), usable, left_out[:, s])
-            if np.isnan(tails).any():
-                reason = "no interval: every resample lies on one side of the value"
-            else:
-                limits[:, s] = np.quantile(usable, tails)
+            on_logit = plan.method == "logit" and shares is not None and shares[s]
+            jackknife = None if left_out is None else left_out[:, s]
+            limits[:, s] = (
+                _logit_limits(float(value[s]), usable, plan.level, n_units)
+                if on_logit
+                else _quantiles(float(value[s]), usable, plan.level, jackknife)
+            )
+            if np.isnan(limits[:, s]).any():
+                reason = AT_THE_END if on_logit else "no interval: every resample lies on one side of the value"
         notes.append(reason or _caveat(int(undefined[s]), plan, n_units))
     return Intervals(value, limits[0], limits[1], undefined, tuple(notes), n_units, stratified)
+
+
+def _quantiles(value: float, drawn: Floats, level: float, left_out: Floats | None) -> Floats:
+    """Return limits at quantiles of the resamples, which are corrected (BCa) where values without a unit are given."""
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    if left_out is not None:
+        tails = _bca_tails(tails, value, drawn, left_out)
+    limits: Floats = np.full(2, np.nan) if np.isnan(tails).any() else np.quantile(drawn, tails)
+    return limits
+
+
+def _logit_limits(value: float, drawn: Floats, level: float, n_units: int) -> Floats:
+    """Return limits that are symmetric on the scale of log odds, where a share near 0 or 1 has room to both sides.
+
+    logit(value) +- t s: s is the standard deviation of the resamples' log odds, times sqrt(n / (n - 1)) because
+    resamples of n units vary less than samples do; t is the quantile of Student's distribution with n - 1 degrees of
+    freedom. Resamples of 0 or 1 count like the nearest other. NaN for a value of 0 or 1. Sources: Pepe, The Statistical
+    Evaluation of Medical Tests, 2003, chapter 5 (log odds); Hesterberg, The American Statistician 69:371, 2015 (the
+    bootstrap is too narrow in small samples).
+    """
+    from scipy.special import expit, logit, stdtrit
+
+    inside = drawn[(drawn > 0) & (drawn < 1)]
+    if not 0 < value < 1 or not len(inside):
+        return np.full(2, np.nan)
+    spread = np.std(logit(np.clip(drawn, inside.min(), inside.max())), ddof=1) * np.sqrt(n_units / (n_units - 1))
+    limits: Floats = expit(logit(value) + np.array([-1, 1]) * stdtrit(n_units - 1, (1 + level) / 2) * spread)
+    return limits
 
 
 def _of_cases(weights: Floats, codes: Ints) -> Floats:

@@ -20,6 +20,11 @@ from ai4diag.evaluation.predictions import check
 from ai4diag.evaluation.targets import scored_by, target_of
 from ai4diag.types import Estimate
 
+SHARES = (
+    "auroc", "auprc", "accuracy", "balanced_accuracy", "exact_match", "f1", "sensitivity", "specificity", "ppv", "npv",
+    "map", "froc_cpm", "dice", "iou", "surface_dice", "c_index",
+)  # fmt: skip
+"""Estimates that lie within 0..1, 1 being best, also with something behind, such as `auroc_macro`."""
 MOST_VALUES = 12
 """A numeric attribute with more distinct values is cut into four bands at its quartiles."""
 Entries = Sequence[tuple[str, str]]
@@ -174,7 +179,8 @@ def _estimates(
 ) -> tuple[list[Estimate], str]:
     """Estimate entries on rows; return them and how the bootstrap was stratified."""
     unit = rows[plan.interval.unit].to_numpy()
-    found = intervals(scores.statistic(entries), unit, plan.interval, scores.presence)
+    shares = [is_share(name) for name, _ in entries]
+    found = intervals(scores.statistic(entries), unit, plan.interval, scores.presence, shares)
     result = []
     for s, (name, group) in enumerate(entries):
         value = float(found.value[s])
@@ -186,6 +192,15 @@ def _estimates(
         note = remark if remark and np.isnan(value) else "; ".join(text for text in (said, remark) if text)
         result.append(Estimate(name, value, low, high, len(rows), found.n_units, part, subgroup or group, note))
     return result, found.stratified
+
+
+def is_share(name: str) -> bool:
+    """Return whether an estimate lies within 0..1 by definition.
+
+    >>> [is_share(name) for name in ("map_50", "sensitivity_at_1_fp", "hd95_mm", "auroc_difference")]
+    [True, True, False, False]
+    """
+    return not name.endswith("_difference") and f"{name}_".startswith(tuple(f"{share}_" for share in SHARES))
 
 
 def _subgroup_estimates(
