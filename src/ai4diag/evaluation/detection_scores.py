@@ -27,8 +27,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 AP_NAMES = ("map_50", "map_50_95", "map_10")
 RATE_NAMES = tuple(f"sensitivity_at_{rate:g}_fp" for rate in FALSE_PER_IMAGE)
+CURVE_NAMES = ("froc_cpm", "froc_camelyon", *RATE_NAMES)
 FROC_NAMES = ("froc_cpm", "sensitivity_at_1_fp")
-"""What is estimated of each class; of all together the sensitivity at every rate."""
+"""What is estimated of each class; of all together the sensitivity at every rate, and CAMELYON's mean."""
+CAMELYON = FALSE_PER_IMAGE >= 1 / 4
 COLUMNS = ("truth_boxes", "truth_labels", "truth_ignore", "boxes", "labels", "scores")
 COUNT_NAMES = ("sensitivity", "ppv", "f1")
 AT_50 = 1
@@ -69,14 +71,14 @@ class DetectionScores:
         self.presence = truth > 0
         self._defined = truth.sum(axis=0) > 0
         self.entries: tuple[tuple[str, str], ...] = (
-            *((name, "all") for name in (*AP_NAMES, "froc_cpm", *RATE_NAMES, *COUNT_NAMES)),
+            *((name, "all") for name in (*AP_NAMES, *CURVE_NAMES, *COUNT_NAMES)),
             *((name, f"class={label}") for label in self._classes for name in (*AP_NAMES[:2], *FROC_NAMES)),
         )
 
     def statistic(self, entries: Sequence[tuple[str, str]]) -> Statistic:
         """Return the function of weights that a bootstrap of these entries needs."""
         asked = set(entries)
-        curves = {"all": Froc(self._cases)} if asked & {(name, "all") for name in ("froc_cpm", *RATE_NAMES)} else {}
+        curves = {"all": Froc(self._cases)} if asked & {(name, "all") for name in CURVE_NAMES} else {}
         for label, name in enumerate(self._classes):
             if asked & {(kind, f"class={name}") for kind in FROC_NAMES}:
                 curves[f"class={name}"] = Froc(of_class(self._cases, label))
@@ -93,6 +95,7 @@ class DetectionScores:
             for group, froc in curves.items():
                 sensitivity = froc.sensitivities(weights)
                 found["froc_cpm", group] = sensitivity.mean(axis=1)
+                found["froc_camelyon", group] = sensitivity[:, CAMELYON].mean(axis=1)
                 found |= {(name, group): values for name, values in zip(RATE_NAMES, sensitivity.T, strict=True)}
             hit, false, missed = (weights @ counts).T
             with np.errstate(invalid="ignore"):
