@@ -69,6 +69,34 @@ def test_a_shifted_block_by_hand():
     assert value(larger, "volume_difference") == pytest.approx(0.5)
 
 
+def test_volumes_by_hand():
+    """Blocks of 64 and 96 voxels of 1.5 x 2 x 1 mm, that is 0.192 and 0.288 ml; then the same the other way round."""
+    small, large = block((2, 2, 2), (6, 6, 6)), block((2, 2, 2), (8, 6, 6))
+    rows = [line(0, small, large, (1.5, 2.0, 1.0)), line(1, large, small, (1.5, 2.0, 1.0))]
+    scores = MaskScores(pd.DataFrame(rows), ("front",))
+    assert value(scores, "volume_difference_ml") == pytest.approx(0)  # too large and too small cancel out
+    assert value(scores, "volume_error_ml") == pytest.approx(0.096)
+    assert value(scores, "volume_difference") == pytest.approx((1 / 2 - 1 / 3) / 2)
+    assert value(scores, "volume_error") == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert scores.truth_voxels.tolist() == [[64], [96]]
+
+
+def test_a_structure_that_is_not_there_has_millilitres_but_no_share():
+    nothing = np.zeros((12, 11, 10), np.uint8)
+    scores = MaskScores(pd.DataFrame([line(0, nothing, block((2, 2, 2), (6, 6, 6)))]), ("front",))
+    assert value(scores, "volume_error_ml") == pytest.approx(0.064)
+    assert math.isnan(value(scores, "volume_error"))
+    neither = MaskScores(pd.DataFrame([line(0, nothing, nothing)]), ("front",))
+    assert math.isnan(value(neither, "volume_error_ml"))
+
+
+def test_an_area_has_no_millilitres():
+    flat = block((2, 2, 2), (6, 6, 6))[..., 4]
+    entries = MaskScores(pd.DataFrame([line(0, flat, flat, (1, 1))]), ("front",)).entries
+    assert ("volume_error", "all") in entries
+    assert not [name for name, _ in entries if name.endswith("_ml")]
+
+
 def test_surfaces_are_those_of_scipy():
     rng = np.random.default_rng(0)
     spacing = (0.8, 1.0, 2.5)

@@ -55,6 +55,7 @@ def test_every_estimate_equals_scikit_learn(weighted: bool) -> None:
     answer = score.argmax(axis=1)
     expected = {
         "auroc_macro": metrics.roc_auc_score(truth, score, multi_class="ovr", average="macro"),
+        "auprc_macro": metrics.average_precision_score(np.eye(4)[truth], score, average="macro"),
         "accuracy": metrics.accuracy_score(truth, answer),
         "balanced_accuracy": metrics.balanced_accuracy_score(truth, answer),
         "f1_macro": metrics.f1_score(truth, answer, average="macro"),
@@ -69,11 +70,37 @@ def test_every_estimate_equals_scikit_learn(weighted: bool) -> None:
     for k, name in enumerate(CLASSES):
         group = f"class={name}"
         assert found["auroc", group] == pytest.approx(metrics.roc_auc_score(truth == k, score[:, k]), abs=1e-12)
+        assert found["auprc", group] == pytest.approx(
+            metrics.average_precision_score(truth == k, score[:, k]), abs=1e-12
+        )
+        right = ((truth != k) & (answer != k)).sum() / (answer != k).sum()
+        assert found["npv", group] == pytest.approx(right, abs=1e-12)
         assert found["sensitivity", group] == pytest.approx(recall[k], abs=1e-12)
         assert found["ppv", group] == pytest.approx(precision[k], abs=1e-12)
         assert found["f1", group] == pytest.approx(f1[k], abs=1e-12)
         cleared = ((truth != k) & (answer != k)).sum() / (truth != k).sum()
         assert found["specificity", group] == pytest.approx(cleared, abs=1e-12)
+
+
+def test_calibration_error_of_the_answer_by_hand() -> None:
+    """Answers of 0.95 (right), 0.91 (wrong), 0.55 (right), 0.51 (right): (|1 - 1.86| + |2 - 1.06|) / 4."""
+    table = pd.DataFrame(
+        {"truth": [0, 0, 1, 1], "score_a": [0.95, 0.09, 0.45, 0.49], "score_b": [0.05, 0.91, 0.55, 0.51]}
+    )
+    table = table.assign(case_id=list("wxyz"), patient_id=list("wxyz"), fold=0, part="test")
+    found = values(MulticlassScores(table, ("a", "b")), np.array([[1.0, 1, 1, 1], [2, 0, 1, 1]]))["ece", "all"]
+    assert found == pytest.approx([(abs(1 - 1.86) + abs(2 - 1.06)) / 4, (abs(2 - 1.9) + abs(2 - 1.06)) / 4])
+
+
+def test_precision_does_not_change_the_areas_beside_it() -> None:
+    rng = np.random.default_rng(5)
+    truth, score = rng.random((200, 3)) < 0.4, np.round(rng.random((200, 3)), 2)
+    weights = rng.integers(0, 3, (50, 200)).astype(float)
+    for compiled in (False, True):
+        without, beside = (
+            ManyAreas(truth, score).areas(weights, precision=asked, compiled=compiled)[0] for asked in (False, True)
+        )
+        np.testing.assert_array_equal(without, beside)
 
 
 def test_a_hand_computed_table() -> None:
@@ -82,6 +109,8 @@ def test_a_hand_computed_table() -> None:
     assert found["balanced_accuracy", "all"] == pytest.approx((0.75 + 1 + 0.75) / 3)
     assert found["mae", "all"] == pytest.approx(0.3)
     assert found["ppv", "class=moderate"] == pytest.approx(2 / 3)
+    assert found["npv", "class=moderate"] == 1
+    assert found["npv", "class=mild"] == pytest.approx(5 / 6)
     # sum w O = 1 + 4 = 5; margins (4, 2, 4) and (4, 3, 3): sum w E = (4*3 + 4*3*4 + 2*4 + 2*3 + 4*4*4 + 4*3) / 10 = 15
     assert found["kappa_quadratic", "all"] == pytest.approx(1 - 5 / 15)
 
@@ -119,7 +148,7 @@ def test_scores_that_are_no_probabilities_are_ranked_but_have_no_brier_score() -
     table["score_cyst"] = table["score_cyst"] * 3
     names = {name for name, _ in MulticlassScores(table, CLASSES).entries}
     assert "auroc_macro" in names
-    assert not {"brier", "log_loss"} & names
+    assert not {"brier", "log_loss", "ece"} & names
 
 
 def test_areas_of_many_scores_agree_with_one_at_a_time_and_compiled_with_numpy() -> None:
