@@ -21,7 +21,7 @@ from ai4diag.errors import DataError, UsageError
 from ai4diag.evaluation.bootstrap import FEW_UNITS, Statistic, intervals
 from ai4diag.evaluation.classification import Threshold
 from ai4diag.evaluation.delong import delong
-from ai4diag.evaluation.evaluate import Scores, check_columns, groups, headline_first
+from ai4diag.evaluation.evaluate import Scores, check_columns, fixed_beforehand, groups, headline_first
 from ai4diag.evaluation.paired_words import Verdict, judge
 from ai4diag.evaluation.predictions import check
 from ai4diag.evaluation.targets import scored_by
@@ -228,7 +228,7 @@ def _same_cases(
 
 def _operating_point(side: Side, target: str, classes: Sequence[str]) -> Threshold:
     parts = {name: side.predictions[side.predictions["part"] == name] for name in ("validation", "test")}
-    return scored_by(target).choose_threshold(parts["validation"], parts["test"], classes, side.plan.operating_point)
+    return fixed_beforehand(parts, target, classes, side.plan)
 
 
 def _pairs(
