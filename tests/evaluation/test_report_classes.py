@@ -116,10 +116,11 @@ def test_worst_cases_are_shown_as_pictures_where_there_are_images() -> None:
     (title, pictures), (other, typical) = section.pictures
     worst = found.curves["worst"]
     assert (title, other) == ("Largest errors", "Typical")
-    assert [item.caption[0] for item in typical] == ["a", "a", "b", "b", "c", "c"]
+    assert [item.caption.split(".")[0][-1] for item in typical] == ["a", "a", "b", "b", "c", "c"]
     assert not {item.case_id for item in pictures} & {item.case_id for item in typical}
     assert [item.case_id for item in pictures] == [line["case_id"] for line in worst[:PICTURES]]
-    assert pictures[0].caption.startswith(f"{worst[0]['truth']}, called {worst[0]['called']} (score ")
+    said = f"Truth: {worst[0]['truth']}. Answer: {worst[0]['called']}. Score of the truth: "
+    assert pictures[0].caption.startswith(said)
     html = render(found, shown)
     assert html.count("data:image/jpeg") == PICTURES + len(typical)
     assert "Legend of the pictures" not in html

@@ -132,7 +132,7 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
     shown = words.counted(len(table.rows), "case")
     sentence = f"The {shown} of the test part whose score is furthest from the truth; {wrong} of them called wrongly."
     typical = _called(evaluation.curves.get("typical") or [], evaluation)
-    return Section((sentence,), (table,), pictures=pictures_of(_called(worst, evaluation), typical, context))
+    return Section((sentence,), (table,), pictures=pictures_of(_called(worst, evaluation), typical, context, "Score"))
 
 
 def _called(lines: Sequence[Mapping[str, Any]], evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -35,13 +35,14 @@ def roc_charts(evaluation: Evaluation) -> list[Chart]:
 
 
 def pictures_of(
-    worst: Sequence[Mapping[str, Any]], typical: Sequence[Mapping[str, Any]], context: ReportContext
+    worst: Sequence[Mapping[str, Any]], typical: Sequence[Mapping[str, Any]], context: ReportContext, score: str
 ) -> tuple[tuple[str, tuple[CasePicture, ...]], ...]:
     """Return the pictures of cases with what was true and what was called; nothing where there are no images.
 
     Args:
         worst, typical: case_id, truth, called and score of each case.
         context: gives the images.
+        score: what the score is.
     """
     if context.picture is None:
         return ()
@@ -50,7 +51,7 @@ def pictures_of(
         found = tuple(
             plain_picture(
                 str(line["case_id"]),
-                f"{line['truth']}, called {line['called']} (score {words.number(line['score'])}).",
+                f"Truth: {line['truth']}. Answer: {line['called']}. {score}: {words.number(line['score'])}.",
                 context.picture(str(line["case_id"])),
                 f"{key}{number}",
             )
@@ -87,5 +88,5 @@ def worst_cases(evaluation: Evaluation, context: ReportContext, sentence: str, s
     text = frozenset(set(range(len(names))) - numeric)
     shown = words.counted(len(rows), "case")
     tables = (Table("Largest errors first", titles, rows, text),)
-    pictures = pictures_of(worst, evaluation.curves.get("typical") or [], context)
+    pictures = pictures_of(worst, evaluation.curves.get("typical") or [], context, score)
     return Section((sentence.format(shown=shown),), tables, pictures=pictures)

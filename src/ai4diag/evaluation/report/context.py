@@ -102,6 +102,7 @@ class ReportContext:
         version: version of the library.
         checked, not_checked: what was and was not looked at, one sentence each.
         look: how many models have been tested on this test part up to this one, itself included; 0: not known.
+        outside: where predictions that were made elsewhere come from; nothing is then known of the model. Else empty.
         picture: gives the image of a case, or None when there is none.
         volume: gives the grey values of a volume, uint8 `(i, j, k)` on the grid of its label map, or None.
         scan: gives a volume in which there are boxes, or None.
@@ -129,6 +130,7 @@ class ReportContext:
     checked: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
     look: int = 0
+    outside: str = ""
     picture: Callable[[str], Picture | None] | None = None
     volume: Callable[[str], npt.NDArray[np.uint8] | None] | None = None
     scan: Callable[[str], Scan | None] | None = None

@@ -73,25 +73,35 @@ def curves(evaluation: Evaluation) -> list[Chart]:
     cases = evaluation.curves["per_case"]
     if not cases:
         return []
+    drawn = cases[: _most(charts.MOST_POINTS, evaluation)]
     most = max(max(*case["truth_ml"], *case["predicted_ml"]) for case in cases)
     rows = []
     with drawing() as (figure, axes):
         axes.plot([0, most], [0, most], label="equal", **charts.REFERENCE)
         for k, name in enumerate(evaluation.classes):
-            truth, found = ([case[key][k] for case in cases] for key in ("truth_ml", "predicted_ml"))
+            truth, found = ([case[key][k] for case in drawn] for key in ("truth_ml", "predicted_ml"))
             style: Any = {"color": (ACCENT, INK, GREY)[k % 3], "marker": "osD^v"[k % 5], "markersize": 4.5}
             axes.plot(
                 truth, found, linestyle="none", label=words.short(name, charts.MOST_LETTERS), clip_on=False, **style
             )
-            rows += [
-                (name, str(c["case_id"]), f"{t:.3f}", f"{f:.3f}") for c, t, f in zip(cases, truth, found, strict=True)
-            ]
+            lines = list(zip(drawn, truth, found, strict=True))[: _most(MOST_LINES, evaluation)]
+            rows += [(name, str(case["case_id"]), f"{t:.3f}", f"{f:.3f}") for case, t, f in lines]
         axes.set(xlabel="volume of the truth (ml)", ylabel="volume of the answer (ml)", xlim=(0, None), ylim=(0, None))
         charts.legend(axes)
         reading = "Points on the line have the right volume; above it the answer is too large."
+        if len(drawn) < len(cases):
+            reading += f" Drawn are the {len(drawn)} of {len(cases):,} cases with the smallest mean Dice."
         svg = inline_svg(figure, "volumes", "Volumes", f"Volume of the answer against that of the truth. {reading}")
     columns = ("Class", "Case", "Truth (ml)", "Answer (ml)")
-    return [Chart("volumes", "Volumes", svg, reading, Table("Volumes", columns, tuple(rows), frozenset({0, 1})))]
+    caption = (
+        "Volumes" if len(rows) == len(cases) * len(evaluation.classes) else "Volumes: cases with the smallest Dice"
+    )
+    return [Chart("volumes", "Volumes", svg, reading, Table(caption, columns, tuple(rows), frozenset({0, 1})))]
+
+
+def _most(lines: int, evaluation: Evaluation) -> int:
+    """Return how many cases are shown, so that cases times classes are at most so many lines."""
+    return max(lines // len(evaluation.classes), 1)
 
 
 def confusion(evaluation: Evaluation) -> Table | None:
@@ -137,7 +147,7 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
 def _per_case(evaluation: Evaluation) -> Table:
     """Return a line per case and structure, the cases with the smallest mean Dice first, at most 200 lines."""
     cases, classes = evaluation.curves["per_case"], evaluation.classes
-    shown = cases[: max(MOST_LINES // len(classes), 1)]
+    shown = cases[: _most(MOST_LINES, evaluation)]
     rows = tuple(
         (
             str(case["case_id"]),

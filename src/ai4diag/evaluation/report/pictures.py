@@ -26,6 +26,8 @@ LONGEST_SIDE = 512
 """Larger images are reduced to this many pixels."""
 LOOSE_IOU = 0.1
 """Overlap from which a miss and a false detection of one class are called one box that is off."""
+WIDE = 1.6
+"""A picture that is so much wider than high, such as a signal, needs room."""
 TEXT_LINES = 32
 """Width of an image over the size of the words in it."""
 WIDE_LETTER = 0.68
@@ -35,11 +37,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CasePicture:
-    """A picture with its caption; `svg` is None when the image is not at hand."""
+    """A picture with its caption; `svg` is None when the image is not at hand, `small` ones need little room."""
 
     case_id: str
     svg: Markup | None
     caption: str
+    small: bool = False
 
 
 def case_picture(case: Mapping[str, Any], classes: Sequence[str], picture: Picture | None, key: str) -> CasePicture:
@@ -100,7 +103,9 @@ def plain_picture(case_id: str, caption: str, picture: Picture | None, key: str)
     """
     if picture is None:
         return CasePicture(case_id, None, caption)
-    return CasePicture(case_id, _overlay(picture[0], [], key, f"Case {case_id}", caption), caption)
+    rows, columns = picture[0].shape[:2]
+    svg = _overlay(picture[0], [], key, f"Case {case_id}", caption)
+    return CasePicture(case_id, svg, caption, small=columns < WIDE * rows)
 
 
 def _overlay(image: npt.NDArray[np.uint8], marks: Sequence[Markup], key: str, title: str, text: str) -> Markup:

@@ -54,6 +54,7 @@ def render(evaluation: Evaluation, context: ReportContext) -> str:
         gate=sections.gate(evaluation, context),
         how=sections.how(headline, context, level),
         estimates=charts.estimate_table(f"Estimates on the test part, {level:.0%} intervals", test),
+        by_class=sections.by_class(evaluation, level),
         other_parts=sections.other_parts(evaluation),
         notes=evaluation.notes,
         charts=curves,
@@ -71,7 +72,7 @@ def render(evaluation: Evaluation, context: ReportContext) -> str:
 
 def _page_heads(context: ReportContext) -> str:
     """Return what stands on every printed page: which pipeline, which version, which page."""
-    name = f"{context.pipeline} {context.variant}".strip()
+    name = f"{context.pipeline or context.outside} {context.variant}".strip()
     heads = {
         "top-left": _css_text(name),
         "top-right": _css_text(f"ai4diag {context.version}"),

@@ -31,6 +31,19 @@ CONTENTS = (
     ("checked", "Checked and not"),
 )
 
+SIDE_BY_SIDE = (
+    "auroc",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "map_50",
+    "froc_cpm",
+    "dice",
+    "hd95_mm",
+    "volume_difference",
+)
+"""Estimates that the table of classes shows."""
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -68,11 +81,30 @@ def how(headline: Estimate, context: ReportContext, confidence: float) -> str:
     """Return how to read the table of estimates."""
     unit = context.recipe["evaluate"]["interval"]["unit"]
     folds = f", each tested once in one of {context.folds} folds" if context.folds else ""
+    learned = "of which is not known whether it has learned" if context.outside else "that has not learned"
     return (
-        f"Every estimate rests on {words.counted(headline.n, 'case')}{folds}, answered by a model that has not learned "
+        f"Every estimate rests on {words.counted(headline.n, 'case')}{folds}, answered by a model {learned} "
         f"from them. Intervals are made so that {100 * confidence:g} of 100 such studies cover the true "
         f"value: whole units of {unit} are drawn again and again, so that cases that belong together count together."
     )
+
+
+def by_class(evaluation: Evaluation, confidence: float) -> Table | None:
+    """Return what is estimated of every class, side by side; None where there is one class, or nothing of each."""
+    found = {(i.name, i.subgroup): i for i in evaluation.estimates if i.part == "test"}
+    labels = [name for name in evaluation.classes if any(group == f"class={name}" for _, group in found)]
+    names = [n for n in dict.fromkeys(n for n, group in found if group.startswith("class=")) if n in SIDE_BY_SIDE]
+    if len(labels) < 2 or not names:
+        return None
+    rows = tuple((label, *(_cell(found.get((name, f"class={label}"))) for name in names)) for label in labels)
+    caption = f"By class, with {confidence:.0%} intervals; notes stand with the subgroups"
+    return Table(caption, ("Class", *map(words.name, names)), rows)
+
+
+def _cell(item: Estimate | None) -> str:
+    if item is None or math.isnan(item.value):
+        return "undefined"
+    return f"{words.number(item.value)} ({'no interval' if math.isnan(item.low) else words.limits(item)})"
 
 
 def other_parts(evaluation: Evaluation) -> list[Table]:

@@ -103,7 +103,9 @@ def _facts(headline: Estimate, context: ReportContext) -> list[tuple[str, str]]:
         named = f": {', '.join(sites)}" if len(sites) <= NAMED else ""
         found.append(("From", words.counted(len(sites), "site") + named))
         found.append((shown_as(context.target).TRUTH, _counted(context.classes, np.sum([c.counts for c in lines], 0))))
-    train = sum(line.cases for line in context.parts if line.part in context.recipe["train"]["parts"])
+    train = sum(line.cases for line in context.parts if line.part in _learned_parts(context))
+    if context.outside:
+        found.append(("Trained on", "not known"))
     if train:
         found.append(("Trained on", words.counted(train, "other case")))
     looks = "not counted" if not context.look else f"{context.look}, this one included"
@@ -210,6 +212,8 @@ def _never(evaluation: Evaluation, context: ReportContext) -> list[str]:
     if math.isnan(headline.value):
         found.append("Anything about how good the model is: the headline estimate is undefined.")
     found += _elsewhere(context)
+    if context.outside:
+        found.append("That it is as good on patients it has never seen: whether it learned from these is not known.")
     if context.unmet:
         found.append("That the model is fit to leave: its own release gate is not met.")
     found += [
@@ -227,12 +231,17 @@ def _never(evaluation: Evaluation, context: ReportContext) -> list[str]:
     return [*found, "That anybody decides better with it: that needs a study with its users."]
 
 
+def _learned_parts(context: ReportContext) -> tuple[str, ...]:
+    """Return the parts that the model learned from; none of predictions that were made elsewhere."""
+    return tuple(context.recipe.get("train", {}).get("parts", ()))
+
+
 def _elsewhere(context: ReportContext) -> list[str]:
     """Return that other sites are other sites."""
     sites = _sites(context)
     if not sites:
         return ["That it is as good anywhere else: the report does not know where these cases come from."]
     where = ", ".join(sites) if len(sites) <= NAMED else f"the {len(sites)} sites named below"
-    learned = set(_sites(context, tuple(context.recipe["train"]["parts"])))
+    learned = set(_sites(context, tuple(_learned_parts(context))))
     same = " from which it also learned" if context.folds or set(sites) <= learned else ""
     return [f"That it is as good elsewhere: all test cases are from {where},{same}.".replace(",.", ".")]
