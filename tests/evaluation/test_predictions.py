@@ -56,6 +56,15 @@ def test_a_patient_may_be_called_na(tmp_path):
     assert read["site"].isna().tolist() == [False, True]
 
 
+def test_decimal_commas_are_read_where_semicolons_separate(tmp_path):
+    path = tmp_path / "vendor.csv"
+    path.write_text("case_id;patient_id;truth;score;dose\n1,5;1;1;0,5;\n2;2;0;1;3,25\n", "utf-8")
+    read, _ = read_predictions(path, task="tabular")
+    assert read["score"].tolist() == [0.5, 1.0]
+    assert read["case_id"].tolist() == ["1,5", "2"]
+    assert read["dose"].iloc[1] == 3.25
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -69,7 +78,8 @@ def test_a_patient_may_be_called_na(tmp_path):
         ("case_id,patient_id,truth,score,part\n1,1,1,0.5,tset\n", "'part', line 1: found 'tset'"),
         ("case_id,patient_id,truth,score,fold\n1,1,1,0.5,a\n", "'fold', line 1: found 'a'; expected a whole number"),
         ("case_id,patient_id,truth,score\n1,1,1,0,5\n2,2,0,0,3\n", "decimal points"),
-        ("case_id;patient_id;truth;score\n1;1;1;0,5\n", "'score', line 1: found '0,5'"),
+        ("case_id;patient_id;truth;score\n1;1;1;0,5\n2;2;0;0.3\n", "'score', line 1: found '0,5'"),
+        ("case_id;patient_id;truth;score\n1;1;1;1.000,5\n", "'score', line 1: found '1.000,5'"),
         ("case_id,patient_id,truth,score\n", "no lines"),
         ("", "not a table"),
         ("a,b\n1,2,3,4\n5\n1,2,3,4,5,6\n", "not a table"),

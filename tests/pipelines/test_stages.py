@@ -271,7 +271,7 @@ def test_external_predictions_are_scored_under_a_plan(tmp_path):
     (tmp_path / "plan.yaml").write_text(
         "task: tabular\nevaluate: {primary: auroc, operating_point: {threshold: 0.5}}\n"
     )
-    estimates = evaluate_external(tmp_path / "vendor.csv", tmp_path / "plan.yaml")
+    estimates = evaluate_external(tmp_path / "vendor.csv", tmp_path / "plan.yaml").evaluation.estimates
     assert estimates[0].name == "auroc"
     assert estimates[0].value == pytest.approx(roc_auc_score(truth, score))
     table.drop(columns="truth").to_csv(tmp_path / "vendor.csv", index=False)

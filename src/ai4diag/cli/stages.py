@@ -85,14 +85,24 @@ def train(name: str, variant: Variant) -> None:
 @click.command("evaluate")
 @click.argument("name", required=False)
 @variant_options
-@click.option("--predictions", type=click.Path(path_type=Path), help="Score this table (CSV or Parquet) instead.")
-@click.option("--plan", type=click.Path(path_type=Path), help="With --predictions: YAML with `task` and `evaluate`.")
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    help="Score these instead: CSV, Parquet, COCO JSON, or a folder of label maps.",
+)
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    help="With --predictions: YAML with `task` and `evaluate`, or a pipeline.yaml.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="With --predictions: write report and estimates here.")
 @show.json_option
 def evaluate(
     name: str | None,
     variant: Variant,
     predictions: Path | None,
     plan: Path | None,
+    out: Path | None,
     as_json: bool,
 ) -> None:
     """Estimate from predictions, with intervals; write the report."""
@@ -101,10 +111,12 @@ def evaluate(
     if predictions is not None or plan is not None:
         if name is not None:
             raise click.UsageError("Name a pipeline, or give --predictions and --plan, not both.")
-        _evaluate_external(predictions, plan, as_json)
+        _evaluate_external(predictions, plan, out, as_json)
         return
     if name is None:
         raise click.UsageError("Name a pipeline, or give --predictions and --plan.")
+    if out is not None:
+        raise click.UsageError("--out belongs to --predictions; a pipeline writes to its own out/.")
     pipeline = workspace().pipeline(name, **variant)
     with pipeline.alone(), tracked.evaluation(pipeline) as tracker:
         evaluation = stages.evaluate(pipeline, tracker=tracker)
@@ -116,17 +128,23 @@ def evaluate(
             show.message(f"  {which:<11} {how}")
 
 
-def _evaluate_external(predictions: Path | None, plan: Path | None, as_json: bool) -> None:
+def _evaluate_external(predictions: Path | None, plan: Path | None, out: Path | None, as_json: bool) -> None:
     from ai4diag.pipelines.external import evaluate_external
 
     if predictions is None or plan is None:
         raise click.UsageError("--predictions and --plan belong together.")
-    estimates = evaluate_external(predictions, plan)
+    found = evaluate_external(predictions, plan)
+    if out is not None:
+        found.write(out)
     if as_json:
-        show.data([item.as_dict() for item in estimates])
-    else:
-        for item in estimates:
-            click.echo(f"{item.subgroup:20} {item}")
+        show.data([item.as_dict() for item in found.evaluation.estimates])
+        return
+    for item in found.evaluation.estimates:
+        click.echo(f"{item.subgroup:20} {item}")
+    for note in found.evaluation.notes:
+        show.message(f"- {note}")
+    if out is not None:
+        show.message(f"report: {show.relative(out / 'report.html')}")
 
 
 @click.command("package")

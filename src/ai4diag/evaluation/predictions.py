@@ -7,6 +7,7 @@ what the target adds: see the module that scores it (`ai4diag.evaluation.targets
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -26,6 +27,7 @@ WORDS = ("case_id", "patient_id", "site")
 PREDICTED_PARTS = ("validation", "test", "contrast")
 OPTIONAL: dict[str, Any] = {"site": "", "fold": 0, "part": "test"}
 """What a foreign table may leave out, and what stands for it."""
+COMMA_NUMBER = re.compile(r"\s*[+-]?\d+(,\d+)?([eE][+-]?\d+)?\s*")
 
 
 def write_predictions(path: Path, table: pd.DataFrame, facts: Mapping[str, Any]) -> None:
@@ -67,18 +69,33 @@ def read_predictions(
     Raises:
         DataError: the file is missing, is no such table, or a column is missing or malformed.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path} does not exist.")
-    table, facts = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
+    table, facts = read_table(path)
     known = {"task": task or facts.get("task"), "target": target or facts.get("target")}
     if known["task"] is None:
         raise DataError(f"{path} does not say which task its predictions are of.", "Name it in the plan.")
-    if KEY.decode() not in facts:
-        table = table.assign(**{name: value for name, value in OPTIONAL.items() if name not in table})
-    facts.pop(KEY.decode(), None)
+    if not facts:
+        table = with_usual(table)
     check(table, target_of(known), classes or facts.get("classes", ()), str(path))
     return table, facts
+
+
+def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a table from Parquet or CSV as it is, and what `write_predictions` noted in it, if it was written by that.
+
+    A CSV is UTF-8 with commas, or semicolons and then perhaps decimal commas, as spreadsheets in Europe write it.
+
+    Raises:
+        DataError: the file is missing, or is no such table.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} does not exist.")
+    return (_read_csv(path), {}) if path.suffix.lower() == ".csv" else _read_parquet(path)
+
+
+def with_usual(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a foreign table with what it may leave out: all its cases are one test part."""
+    return table.assign(**{name: value for name, value in OPTIONAL.items() if name not in table})
 
 
 def check(
@@ -127,7 +144,7 @@ def refuse(wrong: Any, table: pd.DataFrame, name: str, expected: str, where: str
         raise DataError(f"{where}: column '{name}', line {rows[0] + 1}: found {found!r}; expected {expected}{more}.")
 
 
-def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _read_csv(path: Path) -> pd.DataFrame:
     try:
         text = path.read_text(encoding="utf-8-sig")
         header = text.partition("\n")[0]
@@ -135,7 +152,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         shape: dict[str, Any] = {"sep": separator, "index_col": False, "skipinitialspace": True}
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # lines longer than the header
-            table = pd.read_csv(StringIO(text), **shape)
+            table: pd.DataFrame = pd.read_csv(StringIO(text), **shape)
             # an identifier may be NA, which is no missing value, or 007, which is no number
             words = pd.read_csv(
                 StringIO(text), **shape, dtype=str, keep_default_na=False, usecols=lambda name: name in WORDS
@@ -147,7 +164,17 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         ) from None
     for name in words:
         table[name] = words[name].str.strip().replace("", None)
-    return table, {}
+    if separator == ";":
+        for name in table.columns.difference(list(WORDS)):
+            table[name] = _decimal_commas(table[name])
+    return table
+
+
+def _decimal_commas(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column of numbers with decimal commas as numbers; any other column as it is."""
+    if values.dtype.kind in "fiub" or not values.dropna().map(lambda v: bool(COMMA_NUMBER.fullmatch(str(v)))).all():
+        return values
+    return pd.to_numeric(values.str.replace(",", "."))
 
 
 def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -156,7 +183,8 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
         content = read_arrow(path)
         raw = (content.schema.metadata or {}).get(KEY)
-        facts: dict[str, Any] = {**json.loads(raw), KEY.decode(): True} if raw else {}
+        facts: dict[str, Any] = json.loads(raw) if raw else {}
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}.", "Make it again with `train`.") from None
-    return content.to_pandas(use_threads=False), facts
+    table: pd.DataFrame = content.to_pandas(use_threads=False)
+    return table, facts

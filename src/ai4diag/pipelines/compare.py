@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ai4diag.config.plan import Evaluate
 from ai4diag.errors import UsageError
 from ai4diag.evaluation.targets import target_of
 from ai4diag.files import read_json
 from ai4diag.pipelines import records
-from ai4diag.pipelines.external import Plan, read_plan
+from ai4diag.pipelines.external import Asked, Plan, read_plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from ai4diag.evaluation.paired import Comparisons
     from ai4diag.pipelines.workspace import Workspace
 
-SUFFIXES = (".csv", ".parquet", ".pq")
-"""A word that ends like this is a file of predictions; any other names a run or a pipeline."""
+SUFFIXES = (".csv", ".parquet", ".pq", ".json")
+"""A word that ends like this is a file of predictions, as is a folder with a / in its name; any other names a run."""
 
 
 @dataclass(frozen=True)
@@ -88,18 +87,41 @@ def compare(
 
     if not 2 <= len(words) <= len(string.ascii_uppercase):
         raise UsageError(f"Found {len(words)} to compare; expected two or more.", "Name runs, pipelines or files.")
-    found = [None if Path(word).suffix.lower() in SUFFIXES else _record(workspace(), word) for word in words]
+    found = [None if _is_file(word) else _record(workspace(), word) for word in words]
     runs = [item for item in found if item]
     asked = read_plan(plan) if plan else _plan_of(runs)
-    target = target_of({"task": asked.task, "target": asked.target})
-    sides, named = [], []
+    known = asked.plan.evaluate
+    sides, named, notes, classes = [], [], [], asked.plan.classes
     for label, word, record in zip(string.ascii_uppercase, words, found, strict=False):
-        own = Evaluate.model_validate(record.facts["recipe"]["evaluate"]) if record else asked.evaluate
-        sides.append(Side(label, _predictions(word, record, asked, target), own))
+        answers = _answers(word, record, asked)
+        classes = classes or answers.classes
+        if answers.target != asked.target or answers.classes != classes:
+            raise UsageError(
+                f"{word} predicts {answers.target} of {', '.join(answers.classes)}; expected {asked.target} of "
+                f"{', '.join(classes)}.",
+                "Only models that answer the same question can be compared.",
+            )
+        sides.append(Side(label, answers.table, record.plan if record else known))
         named.append(_named(label, word, record))
-    comparisons = compare_sides(sides, target=target, classes=asked.classes, plan=asked.evaluate, margin=margin)
-    comparisons.notes.extend(_notes(named, found, runs))
+        notes += [f"{label}: {note}" for note in answers.notes]
+    comparisons = compare_sides(sides, target=asked.target, classes=classes or (), plan=known, margin=margin)
+    comparisons.notes.extend([*notes, *_notes(named, found, runs)])
     return Compared(named, comparisons)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Predictions, what they are of, and what to mind."""
+
+    table: pd.DataFrame
+    target: str
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def _is_file(word: str) -> bool:
+    """Whether a word names predictions instead of a run or a pipeline."""
+    return Path(word).suffix.lower() in SUFFIXES or ("/" in word and Path(word).is_dir())
 
 
 def _record(workspace: Workspace, word: str) -> records.Record:
@@ -119,7 +141,7 @@ def _record(workspace: Workspace, word: str) -> records.Record:
     return records.find(workspace, str(max(runs, key=lambda facts: str(facts["created"]))["run_id"]))
 
 
-def _plan_of(runs: Sequence[records.Record]) -> Plan:
+def _plan_of(runs: Sequence[records.Record]) -> Asked:
     """Return the plan of the first run."""
     if not runs:
         raise UsageError(
@@ -127,24 +149,18 @@ def _plan_of(runs: Sequence[records.Record]) -> Plan:
         )
     facts = runs[0].facts
     known = {name: facts[name] for name in ("task", "target")}
-    return Plan(**known, classes=tuple(facts["classes"]), evaluate=runs[0].plan)
+    plan = Plan(**known, classes=tuple(facts["classes"]), evaluate=runs[0].plan)
+    return Asked(plan, Path(f"the plan of run {runs[0].run_id[:8]}"))
 
 
-def _predictions(word: str, record: records.Record | None, asked: Plan, target: str) -> pd.DataFrame:
-    from ai4diag.evaluation.predictions import read_predictions
+def _answers(word: str, record: records.Record | None, asked: Asked) -> _Answers:
+    if record is not None:
+        facts = record.facts
+        return _Answers(record.predictions(), target_of(facts), tuple(facts["classes"]))
+    from ai4diag.pipelines.foreign import read
 
-    if record is None:
-        table, facts = read_predictions(Path(word), asked.task, asked.target, asked.classes)
-    else:
-        table, facts = record.predictions(), dict(record.facts)
-    classes = tuple(facts.get("classes", asked.classes))
-    if (facts and target_of(facts) != target) or classes != asked.classes:
-        raise UsageError(
-            f"{word} predicts {target_of(facts)} of {', '.join(classes)}; expected {target} of "
-            f"{', '.join(asked.classes)}.",
-            "Only models that answer the same question can be compared.",
-        )
-    return table
+    foreign = read(Path(word), asked)
+    return _Answers(foreign.table, asked.target, foreign.classes, foreign.notes)
 
 
 def _named(label: str, word: str, record: records.Record | None) -> Named:

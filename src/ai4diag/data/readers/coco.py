@@ -3,15 +3,20 @@
 **Convention.** A COCO box is `[x, y, width, height]`: x (column) before y (row), edges continuous, counted from 0. Here
 boxes come out in array-axis order, `[min_0, min_1, max_0, max_1]` = `[y, x, y + height, x + width]`. What COCO calls a
 crowd is a region that evaluation ignores. Masks are not read.
+
+Results, as detectors write them for COCO's own scorer, are a list of `{image_id, category_id, bbox, score}`.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from ai4diag.data.problems import ReadError
 from ai4diag.data.voc import Annotation
@@ -55,27 +60,118 @@ def read_coco(path: Path) -> dict[str, Annotation]:
     return {name: _annotation(sizes[number], boxes[number]) for number, name in names.items()}
 
 
+@dataclass(frozen=True)
+class CocoIndex:
+    """What the numbers of a COCO file stand for.
+
+    Attributes:
+        images: by id, the whole entry of each image.
+        classes: by id, the name of each category, in the order of the ids.
+    """
+
+    images: dict[int, dict[str, Any]]
+    classes: dict[int, str]
+
+
+@dataclass(frozen=True)
+class CocoResults:
+    """Detections of one image.
+
+    Attributes:
+        names: class name of each box.
+        boxes: float64 `(n, 4)`, [min_0, min_1, max_0, max_1] in pixels, possibly beyond the edges of the image.
+        scores: float64 `(n,)`.
+        places: position of each in the list, counted from 1.
+    """
+
+    names: tuple[str, ...]
+    boxes: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+    places: tuple[int, ...]
+
+
+def read_coco_index(path: Path) -> CocoIndex:
+    """Read which images and categories a COCO file has.
+
+    Raises:
+        ReadError: as `read_coco`.
+    """
+    content = _parse(path)
+    _pairs(path, content, "images", "file_name")
+    images = {int(item["id"]): item for item in _list(path, content, "images")}
+    return CocoIndex(images, dict(sorted(_pairs(path, content, "categories", "name"))))
+
+
+def read_coco_results(path: Path, known: CocoIndex, key: str = "predictions") -> dict[int, CocoResults]:
+    """Read detections, in the order in which they stand.
+
+    Args:
+        path: JSON, a list of results, or a mapping that holds it under `key` (a COCO file with both).
+        known: images and categories that may be named.
+        key: where the list stands in a mapping.
+
+    Returns:
+        By image id; images of which nothing was detected are left out.
+
+    Raises:
+        ReadError: not JSON of this form, too large, an unknown image or category, a box that is empty or not four
+            finite numbers, a score that is no finite number. The place in the list is named, counted from 1.
+    """
+    content = _json(path, float)
+    results = content.get(key) if isinstance(content, dict) else content
+    if not isinstance(results, list) or not all(isinstance(item, dict) for item in results):
+        expected = f"a list of {{image_id, category_id, bbox, score}}, or a mapping with such a list as '{key}'"
+        raise ReadError(path.name, "something else", expected, "Export the results again.")
+    rows: dict[int, list[tuple[str, list[float], float, int]]] = {}
+    for place, item in enumerate(results, start=1):
+        where = f"{path.name}, result {place}"
+        image, category, score = (item.get(name) for name in ("image_id", "category_id", "score"))
+        for what, number, there in (("image_id", image, known.images), ("category_id", category, known.classes)):
+            if type(number) is not int or number not in there:
+                expected = f"one of the {len(there)} that the truth lists, such as {next(iter(there), 'none')}"
+                raise ReadError(
+                    where, f"{what} {_short(number)}", expected, "Correct the results, or add it to the truth."
+                )
+        if type(score) not in (int, float) or not abs(score) < _FARTHEST:  # false for NaN as well
+            raise ReadError(where, f"score {_short(score)}", "a finite number", "Correct the results.")
+        box = _box(where, item.get("bbox"))
+        if box[2] <= box[0] or box[3] <= box[1]:
+            cure = "COCO boxes are [x, y, width, height], not two corners."
+            raise ReadError(where, f"bbox {_short(item.get('bbox'))}", "a width and a height above 0", cure)
+        rows.setdefault(image, []).append((known.classes[category], box, float(score), place))
+    return {image: _results(found) for image, found in rows.items()}
+
+
+def _results(rows: Sequence[tuple[str, list[float], float, int]]) -> CocoResults:
+    names, boxes, scores, places = zip(*rows, strict=True)
+    return CocoResults(names, np.array(boxes, np.float64), np.array(scores, np.float64), places)
+
+
 def _annotation(size: tuple[int, int], boxes: list[tuple[str, list[float], bool]]) -> Annotation:
     edges = np.array([edges for _, edges, _ in boxes], np.float64).reshape(-1, 4)
     return Annotation(size, tuple(name for name, _, _ in boxes), edges, tuple(crowd for _, _, crowd in boxes))
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    def refuse(word: str) -> NoReturn:
+        raise ValueError(f"the number {word}")
+
+    content = _json(path, refuse)
+    if not isinstance(content, dict):
+        raise ReadError(path.name, "no mapping", "a COCO file with images, annotations and categories", "Export it.")
+    return content
+
+
+def _json(path: Path, constant: Callable[[str], Any]) -> Any:
+    """Return the content of a file; `constant` makes something of NaN and Infinity."""
     if not path.is_file():
         raise ReadError(path.name, "no such file", "one JSON file", "Look at images.annotations of the card.")
     if (size := path.stat().st_size) > LARGEST_JSON_BYTES:
         raise ReadError(path.name, f"{size} bytes", f"at most {LARGEST_JSON_BYTES}", "Look at the file.")
-
-    def refuse(word: str) -> NoReturn:
-        raise ValueError(f"the number {word}")
-
     try:
-        content = json.loads(path.read_bytes(), parse_constant=refuse)
+        return json.loads(path.read_bytes(), parse_constant=constant)
     except (ValueError, RecursionError) as error:
         raise ReadError(path.name, f"no JSON ({str(error)[:100]})", "a COCO file", "Export it again.") from None
-    if not isinstance(content, dict):
-        raise ReadError(path.name, "no mapping", "a COCO file with images, annotations and categories", "Export it.")
-    return content
 
 
 def _list(path: Path, content: dict[str, Any], key: str) -> list[dict[str, Any]]:
