@@ -55,7 +55,7 @@ def predictions(target: str, n: int = 24) -> pd.DataFrame:
     if target == "binary":
         return table.assign(truth=truth, score=np.clip(0.5 * truth + draw.uniform(0, 0.6, size), 0, 1))
     if target in ("multiclass", "ordinal"):
-        chance = np.eye(len(classes))[truth] + draw.uniform(0, 1.2, (size, len(classes)))
+        chance = np.eye(len(classes))[truth] + draw.uniform(0, 1.6, (size, len(classes)))
         chance /= chance.sum(axis=1, keepdims=True)
         return table.assign(truth=truth, **{f"score_{name}": chance[:, k] for k, name in enumerate(classes)})
     if target == "multilabel":
@@ -67,7 +67,10 @@ def predictions(target: str, n: int = 24) -> pd.DataFrame:
     if target == "time_to_event":
         risk = draw.normal(size=size)
         days = np.round(1000 * np.exp(-0.7 * risk + 0.5 * draw.normal(size=size)))
-        return table.assign(time_days=days, event=(draw.uniform(size=size) < 0.6).astype(int), score=risk)
+        curves = [np.exp(-np.array([100.0, 500.0, 1000.0]) / (2000 * np.exp(-one))).tolist() for one in risk]
+        times = {"survival_days": [[100.0, 500.0, 1000.0]] * size, "horizons_days": [[500.0]] * size}
+        event = (draw.uniform(size=size) < 0.6).astype(int)
+        return table.assign(time_days=days, event=event, score=risk, survival=curves, **times)
     return table.assign(**(_masks(draw, size) if target == "masks" else _boxes(draw, size)))
 
 

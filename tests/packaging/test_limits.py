@@ -114,7 +114,7 @@ def test_too_many_and_too_much_is_refused(tmp_path, target, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(50)])
 def test_what_is_no_zip_is_refused(tmp_path, target, content):
     (tmp_path / "no.zip").write_bytes(content)
-    with pytest.raises(VerifyError, match="no.zip"):
+    with pytest.raises(VerifyError, match=r"no\.zip"):
         limits.unpack(tmp_path / "no.zip", target)
 
 
@@ -123,7 +123,7 @@ def test_a_flipped_bit_in_a_zip_is_found(tmp_path, target):
     content = bytearray(path.read_bytes())
     content[60] ^= 1
     path.write_bytes(content)
-    with pytest.raises(VerifyError, match="cannot|CRC|read"):
+    with pytest.raises(VerifyError, match="CRC"):
         limits.unpack(path, target)
 
 
