@@ -91,7 +91,7 @@ def test_the_reconstructed_pneumoniamnist_has_the_published_counts_and_its_known
     assert counts == [[1214, 3494], [135, 389], [234, 390]]
     (leak,) = [item for item in found.findings if item.code == "content-leak"]
     assert leak.level == "warning"
-    assert leak.found.startswith("8 content of equal hash in two parts: train-")
+    assert leak.found.startswith("8 such: equal content in two parts: train-")
     assert "in test" not in leak.found
     (copies,) = [item for item in found.findings if item.code == "duplicate-content"]
     assert copies.found.startswith("27 groups of equal images")

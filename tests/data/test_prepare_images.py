@@ -248,7 +248,7 @@ def test_patient_identifiers_that_the_card_does_not_use_stop(tmp_path: Path) -> 
 
 def test_a_patient_leak_by_a_wrong_grouping_stops(tmp_path: Path) -> None:
     raw, card = with_cases(tmp_path, CASES)
-    with pytest.raises(DataError, match="patient in two parts: p0"):
+    with pytest.raises(DataError, match="such: patient p0 in two parts: img0"):
         prepared(tmp_path, raw, card, by="case_id", test=0.34, validation=0.34)
 
 

@@ -100,12 +100,12 @@ def test_a_constant_column_is_reported(tmp_path: Path) -> None:
     assert finding.where == "column 'sex'"
 
 
-def test_a_column_that_holds_the_label_is_reported(tmp_path: Path) -> None:
+def test_a_column_that_holds_the_label_stops(tmp_path: Path) -> None:
     rows = [[case, age, sex, str(200 + 100 * int(outcome)), outcome] for case, age, sex, _, outcome in toy_rows()]
     raw, card = toy_table(tmp_path, rows)
-    (finding,) = [f for f in prepared(tmp_path, raw, card).findings if f.code == "label-in-column"]
-    assert finding.where == "column 'chol'"
-    assert "AUROC 1.000" in finding.found
+    with pytest.raises(DataError, match=r"column 'chol': found .* AUROC 1\.000 on the training part.*drop: \[chol\]"):
+        prepared(tmp_path, raw, card)
+    assert prepared(tmp_path, raw, card, ["chol"])
 
 
 def test_missing_values_that_tell_the_label_are_reported(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_equal_rows_of_a_table_of_categories_are_no_copies(tmp_path: Path, visit
 
 def test_splitting_patients_stops_but_as_contrast_it_is_marked(tmp_path: Path) -> None:
     raw, card = toy_table(tmp_path)
-    with pytest.raises(DataError, match=r"patients? in two parts: p"):
+    with pytest.raises(DataError, match=r"such: patient p00 in two parts: p00-"):
         prepared(tmp_path, raw, card, by="case_id")
     found = prepared(tmp_path, raw, card, test="folds", contrast="case_id")
     assert [fold.contrast for fold in found.folds()] == [True] * 5 + [False] * 6

@@ -128,7 +128,8 @@ def test_a_patient_in_two_parts_is_an_error_that_names_the_cases() -> None:
     )
     (found,) = leaks(split, {"a": "1", "b": "2", "c": "3"})
     assert (found.level, found.code) == ("error", "patient-leak")
-    assert "p: b in test and a in train" in found.found
+    assert found.found == "patient p in two parts: b in test and a in train"
+    assert set(found.cases) == {"a", "b"}
 
 
 def test_equal_content_in_two_parts_is_an_error_unless_the_card_declares_it() -> None:

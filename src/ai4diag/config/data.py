@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ai4diag.config.base import Settings
+from ai4diag.config.waive import Waiver
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -41,3 +42,5 @@ class Data(Settings):
     """Name of a dataset card: `datasets/<name>.yaml`."""
     split: Split = Split()
     """How the cases are divided."""
+    waive: tuple[Waiver, ...] = ()
+    """Leaks that are known and may stand, each with a reason."""

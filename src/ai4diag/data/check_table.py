@@ -113,10 +113,10 @@ def class_findings(split: pd.DataFrame, truth_of: dict[str, int], classes: tuple
     return findings
 
 
-def leak_findings(
+def missingness_findings(
     features: Floats, described: Sequence[Mapping[str, Any]], truth: npt.NDArray[np.int64]
 ) -> list[Finding]:
-    """Find columns that alone predict the label, and missing values that do.
+    """Find columns in which it predicts the label whether there is a value.
 
     Args:
         features: `(cases, features)` of the training part, NaN where missing.
@@ -127,14 +127,6 @@ def leak_findings(
         return []
     findings = []
     names = [str(item["name"]) for item in described]
-    for number, item in enumerate(described):
-        name = names[number]
-        alone = _alone(features[:, number], truth, category=bool(item["levels"]))
-        if alone >= ALONE_AUROC:
-            found = f"this column alone predicts the label with AUROC {alone:.3f} on the training part"
-            cure = "Find out whether it is known before the outcome; if not, list it under data.drop."
-            expected = f"an AUROC below {ALONE_AUROC} from any single column"
-            findings.append(Finding("warning", "label-in-column", f"column '{name}'", found, expected, cure))
     missing = np.isnan(features)
     rows = {f"column '{name}'": missing[:, number] for number, name in enumerate(names)}
     rows["number of missing values per case"] = missing.sum(axis=1)
@@ -173,18 +165,6 @@ def auroc(score: Floats, truth: npt.NDArray[np.int64]) -> float:
         return 0.5
     ranks = rankdata(score)
     return float((ranks[truth == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def _alone(values: Floats, truth: npt.NDArray[np.int64], *, category: bool) -> float:
-    """Return the AUROC of one column among the cases that have it, in the better direction."""
-    there = ~np.isnan(values)
-    if there.sum() < FEW_CASES:
-        return 0.5
-    score, label = values[there], truth[there]
-    if category:  # levels have no order: rank them by their share of positives
-        score = pd.Series(label).groupby(score).transform("mean").to_numpy(np.float64)
-    found = auroc(score, label)
-    return max(found, 1 - found)
 
 
 def _per_site(flags: npt.NDArray[np.bool_], sites: npt.NDArray[np.str_], *, only_where: bool) -> str:

@@ -22,11 +22,12 @@ from ai4diag.data.check_table import duplicate_findings
 from ai4diag.data.divide import box_strata, divide, official_parts, training_rows
 from ai4diag.data.identify import image_index
 from ai4diag.data.image_cases import ImageCase, box_table, packed_size, read_image_cases
+from ai4diag.data.leaks.gate import gate
+from ai4diag.data.leaks.scan import Divided, scan_pictures
 from ai4diag.data.packing import channel_moments, memory_map
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import ReadError, stop_on_errors
 from ai4diag.data.readers.pictures import read_image, resample
-from ai4diag.data.similar import BITS, alike, alike_findings, fingerprint
 from ai4diag.errors import DataError
 from ai4diag.types import Finding
 
@@ -64,11 +65,12 @@ def prepare_images(
     shape = len(cases), len(card.images.channels), *packed_size(cases, recipe.data.image_size)
     folder.mkdir(parents=True, exist_ok=True)
     with memory_map(folder, shape) as packed:
-        content, noticed = _pack(cases, packed, index["patient_id"].tolist(), preprocess)
+        content, noticed = _pack(cases, packed, preprocess)
         findings += noticed
         split, noticed = divide(index, box_strata(index, boxes, len(card.classes)), content, card, recipe, parts)
         findings += noticed + part_findings(split, index, boxes, card.classes)
-        stop_on_errors(findings, card.name)
+        findings += scan_pictures(packed, Divided(index, split, content))
+        findings = gate(findings, recipe.data.waive, card.name)
         facts = {
             "task": "detection",
             "dataset": card.name,
@@ -90,12 +92,11 @@ def prepare_images(
 
 
 def _pack(
-    cases: list[ImageCase], packed: npt.NDArray[np.uint8], patients: list[str], preprocess: Preprocess | None
+    cases: list[ImageCase], packed: npt.NDArray[np.uint8], preprocess: Preprocess | None
 ) -> tuple[list[str], list[Finding]]:
-    """Fill `packed`; return the hash of each image's pixels at its original size, and copies and look-alikes."""
+    """Fill `packed`; return the hash of each image's pixels at its original size, and copies."""
     problems: list[Finding] = []
     content = []
-    prints = np.zeros((len(cases), BITS), bool)
     for number, case in enumerate(cases):
         try:
             original = read_image(case.image, packed.shape[1])
@@ -103,7 +104,6 @@ def _pack(
             problems.append(error.finding)
             continue
         content.append(hashlib.sha256(repr(original.shape).encode() + original.tobytes()).hexdigest())
-        prints[number] = fingerprint(original)
         pixels = resample(original, (packed.shape[2], packed.shape[3]))
         result = pixels if preprocess is None else preprocess(pixels)
         if result.shape != pixels.shape or result.dtype != np.uint8:
@@ -114,8 +114,7 @@ def _pack(
         packed[number] = result
     stop_on_errors(problems, "images")
     names = [case.name for case in cases]
-    findings = duplicate_findings(names, content, "images")
-    return content, findings + alike_findings(alike(prints), names, patients, content)
+    return content, duplicate_findings(names, content, "images")
 
 
 def _statistics(

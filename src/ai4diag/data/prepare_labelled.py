@@ -22,9 +22,11 @@ from ai4diag.data.catalogue import verify
 from ai4diag.data.check_table import duplicate_findings
 from ai4diag.data.divide import divide, training_rows
 from ai4diag.data.labelled import Labelled, Pixels, read_arrays, read_pictures
+from ai4diag.data.leaks.gate import gate
+from ai4diag.data.leaks.scan import Divided, scan_pictures
 from ai4diag.data.packing import channel_moments, memory_map
 from ai4diag.data.prepared import write_prepared
-from ai4diag.data.problems import absent_findings, stop_on_errors
+from ai4diag.data.problems import absent_findings
 from ai4diag.data.readers.pictures import resample
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.types import Finding
@@ -69,7 +71,9 @@ def prepare_labelled(
         split, noticed = divide(index, _strata(index, cases.shows), content, card, recipe, cases.parts)
         said = "no case of class {name} among {count}"
         findings += noticed + absent_findings(split, index, cases.shows, card.classes, said)
-        stop_on_errors(findings, card.name)
+        single = truth["truth"].to_numpy(np.int64) if "truth" in truth else None
+        findings += scan_pictures(packed, Divided(index, split, content, single))
+        findings = gate(findings, recipe.data.waive, card.name)
         facts = _facts(card, source, size, packed, training_rows(split), cases.shows)
         write_prepared(
             folder, facts=facts, index=index, split=split, findings=findings, arrays={"images": packed}, tables={}

@@ -23,6 +23,9 @@ from ai4diag.data.check_images import double_findings, part_findings
 from ai4diag.data.check_table import duplicate_findings
 from ai4diag.data.divide import box_strata, divide, official_parts, training_rows
 from ai4diag.data.identify import image_index
+from ai4diag.data.leaks.copies import small_volume
+from ai4diag.data.leaks.gate import gate
+from ai4diag.data.leaks.scan import Divided, scan_small
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import stop_on_errors
 from ai4diag.data.scan_cases import BoxSource, ScanBoxes, ScanCase, read_scan_cases
@@ -71,8 +74,10 @@ def prepare_scans(
         index[SIZES] = np.array(packed.sizes, np.int64)
         split, noticed = divide(index, box_strata(index, boxes, len(card.classes)), packed.content, card, recipe, parts)
         findings += noticed + part_findings(split, index, boxes, card.classes)
-        stop_on_errors(findings, card.name)
         store = writer.store()
+        small = np.stack([small_volume(store[row].mean(axis=0)) for row in range(len(store))])
+        findings += scan_small(small, Divided(index, split, packed.content))
+        findings = gate(findings, recipe.data.waive, card.name)
         facts = {
             "task": "detection",
             "dataset": card.name,

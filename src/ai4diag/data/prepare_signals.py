@@ -23,6 +23,8 @@ from ai4diag.data.catalogue import verify
 from ai4diag.data.check_signals import Notice, gather_notices
 from ai4diag.data.check_table import duplicate_findings
 from ai4diag.data.divide import divide, official_parts, training_rows
+from ai4diag.data.leaks.gate import gate
+from ai4diag.data.leaks.scan import Divided, scan_signals
 from ai4diag.data.prepare_labelled import truth_columns
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import ReadError, absent_findings, stop_on_errors
@@ -123,10 +125,12 @@ def prepare_signals(
         split, noticed = divide(index, strata, packed.content, card, recipe, parts)
         findings += noticed + absent_findings(split, index, truth, card.classes, "no case of class {name}")
         findings += duplicate_findings(index["case_id"].tolist(), packed.content, "cases")
-        stop_on_errors(findings, card.name)
         (shape,) = packed.shapes
+        signals = np.memmap(stream.name, np.float32, "r", shape=(len(index), *shape))
+        findings += scan_signals(signals, Divided(index, split, packed.content))
+        findings = gate(findings, recipe.data.waive, card.name)
         arrays: dict[str, npt.NDArray[Any]] = {
-            "signals": np.memmap(stream.name, np.float32, "r", shape=(len(index), *shape)),
+            "signals": signals,
             "scales": np.concatenate(packed.scale),
         }
         rhythm = np.concatenate(packed.rhythm)

@@ -13,11 +13,12 @@ from ai4diag.config.card import Card
 from ai4diag.config.sources.table import Column
 from ai4diag.config.tabular import TabularRecipe
 from ai4diag.data.catalogue import verify
-from ai4diag.data.check_table import class_findings, duplicate_findings, leak_findings
+from ai4diag.data.check_table import class_findings, duplicate_findings, missingness_findings
 from ai4diag.data.divide import divide, official_parts, training_rows
 from ai4diag.data.gather_table import reading
+from ai4diag.data.leaks.gate import gate
+from ai4diag.data.leaks.scan import Divided, scan_table
 from ai4diag.data.prepared import write_prepared
-from ai4diag.data.problems import stop_on_errors
 from ai4diag.data.table_cases import TableCases, read_table_cases
 from ai4diag.data.table_features import Preprocess, feature_columns, feature_matrix, feature_statistics
 from ai4diag.errors import DataError
@@ -64,8 +65,13 @@ def prepare_table(
     findings += noticed + class_findings(split, dict(zip(ids, truth.tolist(), strict=True)), card.classes)
     described, features = feature_matrix(cases, columns, preprocess)
     train = training_rows(split)
-    findings += leak_findings(features[train], described, truth[train])
-    stop_on_errors(findings, card.name)
+    findings += missingness_findings(features[train], described, truth[train])
+    divided = Divided(cases.index, split, content, truth)
+    time_days = cases.index["time_days"].to_numpy(np.float64) if "time_days" in cases.index else None
+    chance = content is ids  # then equal rows are no copies
+    leaks = scan_table(features, described, divided, train, time_days=time_days, equal_by_chance=chance)
+    findings += _new(findings, leaks)
+    findings = gate(findings, recipe.data.waive, card.name)
     index = cases.index
     folder.mkdir(parents=True, exist_ok=True)
     facts: dict[str, Any] = {
@@ -111,6 +117,12 @@ def _content(cases: TableCases, ids: list[str]) -> tuple[list[str], list[Finding
     found = f"so few different values that a row equals {chance:.2g} others by chance"
     cure = "Equal rows are not taken for copies; make sure that no row was entered twice."
     return ids, [Finding("info", "rows-alike", "rows", found, f"fewer than {CHANCE_COPIES:g}", cure)]
+
+
+def _new(known: list[Finding], found: list[Finding]) -> list[Finding]:
+    """Return what was found of no column of which the same is known from the card."""
+    told = {(finding.code, finding.where) for finding in known}
+    return [finding for finding in found if (finding.code, finding.where) not in told]
 
 
 def _post_outcome(column: Column) -> Finding:

@@ -27,6 +27,8 @@ from ai4diag.data.catalogue import verify
 from ai4diag.data.check_table import duplicate_findings
 from ai4diag.data.divide import divide, official_parts, training_rows
 from ai4diag.data.identify import image_index
+from ai4diag.data.leaks.gate import gate
+from ai4diag.data.leaks.scan import Divided, scan_small
 from ai4diag.data.prepared import write_prepared
 from ai4diag.data.problems import absent_findings, stop_on_errors
 from ai4diag.data.volume_cases import Look, VolumeCase, look_at_all, pair_volumes, read_image, read_label
@@ -70,11 +72,12 @@ def prepare_volumes(raw: Path, card: Card, recipe: SegmentationRecipe, folder: P
     split, noticed = divide(index, strata, content, card, recipe, parts)
     findings += noticed + duplicate_findings([case.name for case in cases], content, volumes.folder)
     findings += absent_findings(split, index, counts > 0, card.classes, "no voxel of class {name}")
-    stop_on_errors(findings, card.name)
-    train = training_rows(split)
-    grids = _Grids(looks, recipe.data.spacing_mm or _spacing(looks, train))
     for axis in range(3):
         index[f"size_{axis}"] = np.array([seen.sides[axis] for seen in looks], np.int64)
+    findings += scan_small(np.stack([seen.small for seen in looks]), Divided(index, split, content))
+    findings = gate(findings, recipe.data.waive, card.name)
+    train = training_rows(split)
+    grids = _Grids(looks, recipe.data.spacing_mm or _spacing(looks, train))
     facts = {
         "task": "segmentation",
         "dataset": card.name,

@@ -145,40 +145,39 @@ def leaks(split: pd.DataFrame, content: dict[str, str], known_duplicates: int = 
         known_duplicates: so many groups of equal content across parts are a warning: the official split has them.
 
     Returns:
-        Errors `patient-leak` and `content-leak` that name the cases, or a warning for the known ones.
+        Errors `patient-leak` and `content-leak`, one for each patient or content, that name the cases; or warnings
+        for the known ones.
     """
     findings = []
     lines = split[split["contrast"] == 0].assign(content=lambda table: table["case_id"].map(content))
-    for column, code, noun in (
-        ("patient_id", "patient-leak", "patient"),
-        ("content", "content-leak", "content of equal hash"),
-    ):
+    for column, code in (("patient_id", "patient-leak"), ("content", "content-leak")):
         for fold, part in lines.groupby("fold", sort=True):
             spread = part.groupby(column)["part"].nunique()
             units = list(spread[spread > 1].index)
             if not units:
                 continue
             known = column == "content" and len(units) <= known_duplicates
-            findings.append(_leak(part, column, units, code, noun, int(str(fold)), known))
+            own = part[part[column].isin(units)]
+            findings += [
+                _leak(cases, column, str(unit), code, int(str(fold)), known) for unit, cases in own.groupby(column)
+            ]
     return findings
 
 
-def _leak(part: pd.DataFrame, column: str, units: list[str], code: str, noun: str, fold: int, known: bool) -> Finding:
-    named = []
-    for unit in units[:5]:
-        cases = part[part[column] == unit].groupby("part")["case_id"].agg(lambda ids: ", ".join(ids[:3]))
-        title = f"{unit}: " if column == "patient_id" else ""
-        named.append(title + " and ".join(f"{ids} in {name}" for name, ids in cases.items()))
-    more = f" (and {len(units) - 5} more)" if len(units) > 5 else ""
+def _leak(cases: pd.DataFrame, column: str, unit: str, code: str, fold: int, known: bool) -> Finding:
+    parts = cases.groupby("part")["case_id"].agg(lambda ids: ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else ""))
+    named = " and ".join(f"{ids} in {name}" for name, ids in parts.items())
+    noun = f"patient {unit}" if column == "patient_id" else "equal content"
     return Finding(
         level="warning" if known else "error",
         code=code,
         where="split" if fold == 0 else f"split, fold {fold}",
-        found=f"{len(units)} {noun} in two parts: {'; '.join(named)}{more}",
+        found=f"{noun} in two parts: {named}",
         expected="every patient and every content in one part only",
         cure="The card declares these duplicates of the official split; they flatter slightly."
         if known
         else "Split by patient_id, or correct the identifiers; remove or group the copies.",
+        cases=tuple(cases["case_id"]),
     )
 
 

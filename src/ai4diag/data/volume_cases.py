@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ai4diag.config.sources.volumes import Volumes
 from ai4diag.data.grid import filled
+from ai4diag.data.leaks.copies import small_volume
 from ai4diag.data.volume import Volume, read_volume, same_grid, volumes_in
 from ai4diag.errors import DataError
 from ai4diag.types import Finding
@@ -38,6 +39,7 @@ class Look:
         largest: the largest voxel.
         counts: int64 `(classes,)`, voxels of each class.
         content: hash of voxels and sides.
+        small: the voxels, channels averaged, made small to compare cases (`leaks.copies`).
     """
 
     affine: npt.NDArray[np.float64]
@@ -47,6 +49,7 @@ class Look:
     largest: float
     counts: npt.NDArray[np.int64]
     content: str
+    small: npt.NDArray[np.float32]
 
 
 def pair_volumes(raw: Path, volumes: Volumes) -> tuple[list[VolumeCase], list[Finding]]:
@@ -125,6 +128,7 @@ def look(case: VolumeCase, volumes: Volumes, *, crop: bool) -> Look:
         largest=float(voxels.max()),
         counts=np.bincount(label.array.ravel(), minlength=len(volumes.numbers) + 1)[1:].astype(np.int64),
         content=hashlib.sha256(repr(voxels.shape).encode() + voxels.astype(np.float32).tobytes()).hexdigest(),
+        small=small_volume(voxels.mean(axis=0)),
     )
 
 
