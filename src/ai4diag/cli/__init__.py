@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ai4diag import __version__
-from ai4diag.cli import compare, data, evidence, folders, machine, plan, predict, runs, stages, verify
+from ai4diag.cli import compare, data, evidence, folders, machine, plan, predict, registry, runs, stages, verify
 from ai4diag.errors import Ai4diagError, UsageError, did_you_mean
 
 INTERRUPTED = 130
@@ -78,6 +78,7 @@ for _command in (
     *plan.COMMANDS,
     *folders.COMMANDS,
     *machine.COMMANDS,
+    *registry.COMMANDS,
     *runs.TOP_COMMANDS,
 ):
     cli.add_command(_command)

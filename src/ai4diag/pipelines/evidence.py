@@ -29,6 +29,11 @@ COMMON = frozenset({"root", "user", "admin", "ubuntu", "debian", "runner", "jovy
 """Names of users and machines that name nobody."""
 
 
+def usual_folder(workspace: Workspace, record: records.Record) -> Path:
+    """Return where the pack of a run is put unless something else is said."""
+    return workspace.root / FOLDER / f"{record.pipeline}-{record.run_id[:SHOWN]}"
+
+
 def build_pack(
     workspace: Workspace,
     word: str,
@@ -61,7 +66,7 @@ def build_pack(
         if not supplied.is_file():
             raise UsageError(f"{supplied} does not exist.", "Begin with to-supply.yaml of a pack.")
         answers = read_answers(supplied.read_text(encoding="utf-8-sig"), str(supplied))
-    folder = out if out is not None else workspace.root / FOLDER / f"{record.pipeline}-{record.run_id[:SHOWN]}"
+    folder = out if out is not None else usual_folder(workspace, record)
     folder.parent.mkdir(parents=True, exist_ok=True)
     context = record.context()
     source = Source(
