@@ -112,12 +112,12 @@ def evaluate(
 
     whole = scores_of(test)
     entries = headline_first(whole.entries, plan.primary)
-    estimates, stratified = _estimates(whole, entries, test, plan, "test")
+    estimates, stratified = estimates_of(whole, entries, test, plan, "test")
     for attribute in plan.subgroups:
         estimates += _subgroup_estimates(test, attribute, scores_of, whole, plan)
     for part in ("validation", "contrast"):
         if len(parts[part]):
-            estimates += _estimates(scores_of(parts[part]), entries[:1], parts[part], plan, part)[0]
+            estimates += estimates_of(scores_of(parts[part]), entries[:1], parts[part], plan, part)[0]
     return Evaluation(
         task=task,
         target=target,
@@ -174,10 +174,19 @@ def headline_first(entries: Entries, primary: str) -> list[tuple[str, str]]:
     return sorted(entries, key=lambda entry: entry != (primary, "all"))
 
 
-def _estimates(
+def estimates_of(
     scores: Scores, entries: Entries, rows: pd.DataFrame, plan: Evaluate, part: str, subgroup: str | None = None
 ) -> tuple[list[Estimate], str]:
-    """Estimate entries on rows; return them and how the bootstrap was stratified."""
+    """Estimate entries on rows; return them and how the bootstrap was stratified.
+
+    Args:
+        scores: the cases of the rows.
+        entries: what of them.
+        rows: lines of the table of predictions.
+        plan: says how intervals are made.
+        part: what the rows are a part of.
+        subgroup: what the rows are a subgroup of; None: `all` or the class of the entry.
+    """
     unit = rows[plan.interval.unit].to_numpy()
     shares = [is_share(name) for name, _ in entries]
     found = intervals(scores.statistic(entries), unit, plan.interval, scores.presence, shares)
@@ -219,7 +228,7 @@ def _subgroup_estimates(
             nothing = (np.nan, np.nan, np.nan, len(rows), n_units, "test", subgroup, note)
             result += [Estimate(name, *nothing) for name, _ in entries]
             continue
-        result += _estimates(scores_of(rows), entries, rows, plan, "test", subgroup)[0]
+        result += estimates_of(scores_of(rows), entries, rows, plan, "test", subgroup)[0]
         if unit[~inside].nunique() >= plan.minimum_n:
             result.append(_difference(whole, inside, test, plan, subgroup))
     return result

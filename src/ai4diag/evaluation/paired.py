@@ -8,7 +8,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 8 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,19 +16,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ai4diag.config.plan import Evaluate, Interval
+from ai4diag.config.plan import Evaluate
 from ai4diag.errors import DataError, UsageError
-from ai4diag.evaluation.bootstrap import FEW_UNITS, Statistic, intervals
+from ai4diag.evaluation.bootstrap import FEW_UNITS, intervals
 from ai4diag.evaluation.classification import Threshold
 from ai4diag.evaluation.delong import delong
-from ai4diag.evaluation.evaluate import Scores, check_columns, fixed_beforehand, groups, headline_first
+from ai4diag.evaluation.evaluate import (
+    Entries,
+    Scores,
+    check_columns,
+    estimates_of,
+    fixed_beforehand,
+    groups,
+    headline_first,
+)
 from ai4diag.evaluation.paired_words import Verdict, judge
 from ai4diag.evaluation.predictions import check
 from ai4diag.evaluation.targets import scored_by
 from ai4diag.evaluation.truth import differing
 from ai4diag.types import Estimate
 
-Floats = npt.NDArray[np.float64]
+ScoresOf = Callable[..., Scores]
+"""From the position of a side, and which cases (all, when left out), to these cases ready to be weighted."""
 
 
 @dataclass(frozen=True)
@@ -169,12 +178,14 @@ def compare(
     tests = _area_tests(tables, unit, level) if target == "binary" and plan.primary == "auroc" else [None] * len(sides)
     comparisons = []
     for position in range(1, len(sides)):
-        pairs = _pairs(scores_of(0), scores_of(position), unit, plan)
+        pairs = _pairs(scores_of(0), scores_of(position), tables[0], plan)
         for attribute in plan.subgroups:
             for name, inside in groups(tables[0][attribute]):
-                pairs.append(_in_subgroup(scores_of, position, inside, unit, plan, f"{attribute}={name}"))
+                pairs.append(_in_subgroup(scores_of, position, inside, tables[0], plan, f"{attribute}={name}"))
         headline = (
-            _headline(scores_of(0), scores_of(position), unit, plan, level) if len(sides) > 2 else pairs[0].difference
+            _headline(scores_of(0), scores_of(position), tables[0], plan, level)
+            if len(sides) > 2
+            else pairs[0].difference
         )
         labels, test = (sides[0].label, sides[position].label), tests[position]
         identical = _same_answers(tables[0], tables[position])
@@ -232,52 +243,49 @@ def _operating_point(side: Side, target: str, classes: Sequence[str]) -> Thresho
 
 
 def _pairs(
-    reference: Scores, other: Scores, unit: pd.Series[Any], plan: Evaluate, subgroup: str | None = None
+    reference: Scores, other: Scores, rows: pd.DataFrame, plan: Evaluate, subgroup: str | None = None
 ) -> list[Pair]:
     """Estimate what both can be asked for, the headline first; of a subgroup, the headline alone."""
     entries = headline_first([entry for entry in reference.entries if entry in other.entries], plan.primary)
     if subgroup is not None:
         entries = entries[:1]
-    statistic = _side_by_side(reference.statistic(entries), other.statistic(entries))
-    found = intervals(statistic, unit.to_numpy(), plan.interval, reference.presence)
-    result = []
-    for s, (name, group) in enumerate(entries):
-        three = []
-        for position, side in ((s, reference), (s + len(entries), other), (s + 2 * len(entries), None)):
-            value, low, high = (float(limits[position]) for limits in (found.value, found.low, found.high))
-            remark = side.remark(name, value) if side else ""
-            note = remark if remark and np.isnan(value) else "; ".join(t for t in (found.notes[position], remark) if t)
-            three.append(Estimate(name, value, low, high, len(unit), found.n_units, "test", subgroup or group, note))
-        result.append(Pair(*three))
-    return result
+    sides = [estimates_of(side, entries, rows, plan, "test", subgroup)[0] for side in (reference, other)]
+    differences = _differences(reference, other, entries, rows, plan)
+    return [
+        Pair(one, two, replace(difference, subgroup=one.subgroup))
+        for one, two, difference in zip(*sides, differences, strict=True)
+    ]
 
 
-def _side_by_side(one: Statistic, other: Statistic) -> Statistic:
-    """Return the function of weights that gives the first, the second, and second minus first, `(B, 3 S)`."""
-
-    def values(weights: Floats) -> Floats:
-        both = one(weights), other(weights)
-        return np.hstack([*both, both[1] - both[0]])
-
-    return values
+def _differences(
+    reference: Scores, other: Scores, entries: Entries, rows: pd.DataFrame, plan: Evaluate
+) -> list[Estimate]:
+    """Estimate other minus reference; patients are drawn once for both."""
+    one, two = reference.statistic(entries), other.statistic(entries)
+    unit = rows[plan.interval.unit].to_numpy()
+    found = intervals(lambda weights: two(weights) - one(weights), unit, plan.interval, reference.presence)
+    limits = zip(found.value.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+    return [
+        Estimate(f"{name}_difference", *numbers, len(rows), found.n_units, "test", group, note)
+        for (name, group), numbers, note in zip(entries, limits, found.notes, strict=True)
+    ]
 
 
 def _in_subgroup(
-    scores_of: Any, position: int, inside: npt.NDArray[np.bool_], unit: pd.Series[Any], plan: Evaluate, subgroup: str
+    scores_of: ScoresOf, position: int, inside: npt.NDArray[np.bool_], rows: pd.DataFrame, plan: Evaluate, subgroup: str
 ) -> Pair:
-    n_units = int(unit[inside].nunique())
+    n_units = int(rows.loc[inside, plan.interval.unit].nunique())
     if n_units >= plan.minimum_n:
-        return _pairs(scores_of(0, inside), scores_of(position, inside), unit[inside], plan, subgroup)[0]
+        return _pairs(scores_of(0, inside), scores_of(position, inside), rows[inside], plan, subgroup)[0]
     note = f"masked: fewer than {plan.minimum_n} patients"
     nothing = Estimate(plan.primary, np.nan, np.nan, np.nan, int(inside.sum()), n_units, "test", subgroup, note)
     return Pair(nothing, nothing, nothing)
 
 
-def _headline(reference: Scores, other: Scores, unit: pd.Series[Any], plan: Evaluate, level: float) -> Estimate:
+def _headline(reference: Scores, other: Scores, rows: pd.DataFrame, plan: Evaluate, level: float) -> Estimate:
     """Return the difference of the headline at another level."""
-    wider: Interval = plan.interval.model_copy(update={"level": level})
-    chosen = plan.model_copy(update={"interval": wider})
-    return replace(_pairs(reference, other, unit, chosen, "all")[0].difference, subgroup="all")
+    chosen = plan.model_copy(update={"interval": plan.interval.model_copy(update={"level": level})})
+    return _differences(reference, other, [(plan.primary, "all")], rows, chosen)[0]
 
 
 def _same_answers(one: pd.DataFrame, other: pd.DataFrame) -> bool:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ai4diag.evaluation.bootstrap import ALL_AGREE
 from ai4diag.types import Estimate
 
 if TYPE_CHECKING:
@@ -13,13 +14,11 @@ if TYPE_CHECKING:
 
 HIGHER = (
     "auroc", "auprc", "accuracy", "exact_match", "balanced_accuracy", "f1", "sensitivity", "specificity", "ppv", "npv",
-    "kappa", "c_index", "map_", "froc_cpm", "dice", "iou", "surface_dice",
+    "kappa", "c_index", "map_", "froc_", "dice", "iou", "surface_dice",
 )  # fmt: skip
 """Beginnings of the names of estimates of which more is better."""
-LOWER = ("brier", "log_loss", "ece", "mae", "hd95_mm", "assd_mm")
+LOWER = ("brier", "log_loss", "ece", "mae", "hd95_mm", "assd_mm", "volume_error")
 """Of which less is better. Any other name, such as a calibration slope, is best at some value in between."""
-AGREE = "all resamples agree"
-"""Ends the note of an interval that the bootstrap cannot give (`ai4diag.evaluation.bootstrap`)."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def judge(
     if math.isnan(value):
         return Verdict("undefined", f"Nothing can be said: {name} is undefined for {a}, for {b} or for both.")
     if math.isnan(difference.low):
-        if AGREE in difference.note and value == 0:
+        if difference.note == ALL_AGREE and value == 0:
             start = f"{a} and {b} have the same {name} in every resample: these cases cannot tell them apart."
             return Verdict("undefined", f"{start} That does not show that they are equal.")
         how = f"{b} has {_size(abs(value))} {'more' if value > 0 else 'less'} {name} than {a}"
