@@ -42,15 +42,9 @@ The recipe was chosen on validation.
 - One place.
 - **Not for** anything.
 """
-CHANGES = {
-    "readme": PAGE,
-    "context": lambda context: replace(
-        context,
-        purpose=("Question. Is it there?", "Input. One line. A missing value is filled.", "Output. A probability."),
-        limits=("One place.", "Not for anything."),
-    ),
-}
-SLOW = ("multiclass", "multilabel", "boxes")
+PURPOSE = ("Question. Is it there?", "Input. One line. A missing value is filled.", "Output. A probability.")
+LIMITS = ("One place.", "Not for anything.")
+SLOW = ("multiclass", "ordinal", "multilabel", "boxes")
 EVERY = pytest.mark.parametrize(
     "target", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in TARGETS]
 )
@@ -81,10 +75,10 @@ APPLIES = {
 }
 
 
-def made(target, supplied=None, **changes):
+def made(target, **changes):
     """A source with a page that says something."""
-    found = source(target, answers=dict(supplied or {}), readme=CHANGES["readme"], **changes)
-    return replace(found, context=CHANGES["context"](found.context))
+    found = source(target, readme=PAGE, **changes)
+    return replace(found, context=replace(found.context, purpose=PURPOSE, limits=LIMITS))
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +99,16 @@ def texts(pack):
     """The documents that are in a pack, by path."""
     names = ("README.md", "model-card.md", *NUMBERS)
     return {name: (pack / name).read_text() for name in names}
+
+
+def written(folder, stated):
+    """Write a folder like a pack, and return its facts."""
+    facts = stated.facts(stated.evaluate())
+    contents.write(folder, stated)
+    for name, text in contents.made(stated, facts.evaluation).items():
+        write_text(folder / name, text)
+    write_text(folder / contents.MANIFEST, "{}")
+    return facts
 
 
 @cache
@@ -194,10 +198,10 @@ def test_what_people_supply_stands_in_its_place_marked_and_nothing_stays_open(pa
     assert {"ethics_approval", "funding", "patient_involvement", "registration"} <= asked.keys()
     evil = "Yes | <b>no</b> [x](../../etc/passwd)\nsecond *line*"
     answers = {key: f"Answer to {key}." for key in asked} | {"funding": evil}
-    pack = build(tmp_path / "pack", made("binary", answers)).folder
-    found = texts(pack)
-    assert missing(facts_of(pack)) == {}
-    assert broken(pack, found) == []
+    facts = written(tmp_path, replace(read(packs("binary")), supplied=answers))
+    found = texts(tmp_path)
+    assert missing(facts) == {}
+    assert broken(tmp_path, found) == []
     for path, text in found.items():
         assert "To be supplied" not in text.replace("Everything that the checklists mark", ""), path
     line = next(line for line in cells(found["checklists/tripod-ai.md"]) if line[0] == "17")
@@ -271,11 +275,7 @@ def test_a_run_that_says_nothing_of_itself_is_no_error_and_invents_nothing(packs
     context = replace(stated.context, **nothing, hashes={}, look=0)
     record = {**stated.record, "trained": {}, "evaluated": {}, "model": {}}
     bare = replace(stated, context=context, record=record, readme="", card={}, environment="", verdicts=())
-    contents.write(tmp_path, bare)
-    facts = bare.facts(bare.evaluate())
-    for name, text in contents.made(bare, facts.evaluation).items():
-        write_text(tmp_path / name, text)
-    write_text(tmp_path / contents.MANIFEST, "{}")
+    facts = written(tmp_path, bare)
     found = texts(tmp_path)
     assert broken(tmp_path, found) == []
     assert "intended_purpose" in missing(facts)

@@ -19,6 +19,8 @@ from ai4diag.types import Estimate
 
 TITLES = ("Intended use", "Trained on", "Limits")
 """Sections of a pipeline's page."""
+_DRAWN: list[tuple[Evaluation, list[str]]] = []
+"""Plots of the last evaluation: to draw them takes longer than all documents together."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,9 @@ class Run:
     @cached_property
     def plots(self) -> list[str]:
         """Titles of the plots that the report has."""
-        return [chart.title for chart in sections.curves(self.evaluation, self.context)]
+        if not _DRAWN or _DRAWN[0][0] is not self.evaluation:
+            _DRAWN[:] = [(self.evaluation, [chart.title for chart in sections.curves(self.evaluation, self.context)])]
+        return _DRAWN[0][1]
 
     @cached_property
     def masked(self) -> list[str]:

@@ -166,9 +166,8 @@ def verified(run: Run) -> Answer:
         text = "Nobody has yet made the run again from its commit: there is no verdict."
         return Answer(text, run.of_record("run_id"), whole=False)
     last = run.facts.verdicts[-1]
-    text = (
-        f"Made again from its commit, at {last.get('when', 'an unknown time')}: it {last.get('verdict', 'is unclear')}."
-    )
+    when, verdict = last.get("when", "an unknown time"), last.get("verdict", "no verdict")
+    text = f"Made again from its commit, at {when}: {verdict}."
     if last.get("reason"):
         text += f" {last['reason']}"
     at = (Pointer(VERIFICATION, (len(run.facts.verdicts) - 1,)),)
