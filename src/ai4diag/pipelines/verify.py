@@ -29,7 +29,7 @@ from ai4diag.types import Estimate
 HOLDS, DOES_NOT, CANNOT = "holds", "does not hold", "cannot be verified"
 NAMED = 5
 """So many packages and machine properties that differ are named."""
-MACHINE = ("cpu_model", "cpus", "gpu", "platform", "python")
+MACHINE = ("cpu_model", "cpus", "gpu", "platform", "python", "threads", "vectors")
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,6 @@ def _verify_run(workspace: Workspace, record: Record, mirror: str | None, say: S
         weights = {path.name: sha256_file(path) for path in sorted((out / "model").iterdir())}
     same_weights = weights == facts["model"]
     seen["notes"] = (
-        *(["the weights of the model differ"] if not same_weights else []),
         *predictions,
         *_packages((record.folder / "environment.txt").read_text(encoding="utf-8"), environment.environment()),
         *_machines(facts, seen["machine"]),

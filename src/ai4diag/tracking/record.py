@@ -107,13 +107,19 @@ def environment() -> str:
 
 
 def machine() -> dict[str, str]:
-    """Return platform, CPUs this process may use, CPU model, and GPU where torch is already loaded and has one."""
+    """Return platform, CPUs this process may use, CPU model, and of torch, where it is loaded: GPU, vectors, threads.
+
+    `vectors` is the widest set of vector instructions that torch uses (`AVX2`, `AVX512`, ...); it and the number of
+    threads decide in which order numbers are added up.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     return {
         "platform": platform.platform(),
         "cpus": str(len(affinity(0)) if affinity else os.cpu_count()),
         "cpu_model": _cpu_model(),
         "gpu": _gpu(),
+        "vectors": _vectors(),
+        "threads": _threads(),
     }
 
 
@@ -148,6 +154,16 @@ def _gpu() -> str:
         return "none"
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return ", ".join(names)
+
+
+def _vectors() -> str:
+    torch = sys.modules.get("torch")
+    return UNKNOWN_GPU if torch is None else str(torch.backends.cpu.get_cpu_capability())
+
+
+def _threads() -> str:
+    torch = sys.modules.get("torch")
+    return UNKNOWN_GPU if torch is None else str(torch.get_num_threads())
 
 
 def _git(workspace: Path, *words: str) -> subprocess.CompletedProcess[str]:
