@@ -14,6 +14,7 @@ import pytest
 
 from ai4diag.config.plan import Evaluate
 from ai4diag.evaluation.evaluate import evaluate
+from ai4diag.evaluation.mask_scores import NAMES
 from ai4diag.pipelines import stages
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.tasks import TASKS
@@ -126,11 +127,29 @@ def box_cases():
 )
 def test_estimates_are_those_that_evaluation_makes(task, cases, classes, primary):
     found = estimates(task, cases(), classes, primary)
-    documented = [code(row[0])[0] for row in tables(REFERENCE / "estimates.md", task.capitalize())]
+    documented = [name for row in tables(REFERENCE / "estimates.md", task.capitalize()) for name in code(row[0])]
     assert len(documented) == len(set(documented))
     assert set(documented) | {f"{primary}_difference"} == {item.name for item in found}
     keys = [key for row in tables(REFERENCE / "estimates.md", "Estimates") for key in code(row[0])]
     assert keys == list(found[0].as_dict())
+
+
+def test_estimates_on_request_are_documented():
+    table = pd.concat([binary_cases(), binary_cases().assign(part="validation")])
+    plan = {"primary": "auroc", "interval": {"resamples": 100}}
+    made = {
+        name: {
+            item.name for item in evaluate(table, task="tabular", classes=["a", "b"], plan=Evaluate(**more)).estimates
+        }
+        for name, more in (("plain", plan), ("more", {**plan, "prevalence": 0.1, "recalibrate": "platt"}))
+    }
+    documented = {name for row in tables(REFERENCE / "estimates.md", "On request") for name in code(row[0])}
+    assert documented == (made["more"] - made["plain"])
+
+
+def test_estimates_of_label_maps_are_those_that_evaluation_makes():
+    documented = [name for row in tables(REFERENCE / "estimates.md", "Segmentation") for name in code(row[0])]
+    assert documented == list(NAMES)
 
 
 def test_estimates_per_class_are_documented():

@@ -153,7 +153,7 @@ def test_one_class_or_one_score_cannot_be_fitted(method, change):
 
 def test_few_validation_cases_are_named():
     table = overconfident(80)
-    assert "only 40 validation cases" in recalibrated(table, "platt")[1].note
+    assert "only 40 validation cases; it may do harm with fewer than 100" in recalibrated(table, "platt")[1].note
     assert "fewer than 500" in recalibrated(overconfident(400), "isotonic")[1].note
     assert recalibrated(overconfident(400), "temperature")[1].note == ""
 

@@ -24,7 +24,7 @@ Map: TypeAlias = Callable[[Floats], Floats]
 """From scores `(cases,)` or `(cases, classes)` to probabilities of the same shape."""
 AFTER = "_recalibrated"
 """What the names of estimates after recalibration end with."""
-FEW_CASES = {"platt": 50, "temperature": 50, "isotonic": 500}
+FEW_CASES = {"platt": 100, "temperature": 100, "isotonic": 500}
 """Below so many validation cases a fit may do harm; a step function needs more of them."""
 LEAST, MOST = 0.01, 100.0
 """Limits of the temperature."""
