@@ -13,7 +13,7 @@ from ai4diag.evaluation.report.charts import Chart, Line, Table
 from ai4diag.evaluation.report.context import ReportContext
 from ai4diag.evaluation.report.frequencies import known, of_hundred
 from ai4diag.evaluation.report.parts import Section, defined
-from ai4diag.evaluation.report.pictures import CasePicture, case_picture
+from ai4diag.evaluation.report.pictures import MOST_TAGS, CasePicture, case_picture
 
 if TYPE_CHECKING:
     from ai4diag.evaluation.evaluate import Evaluation
@@ -105,7 +105,8 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
     sentence = (
         f"Test {noun} with the most errors, then such with a middling number. Detections with a score of at least "
         f"{at:.3g} are shown; one is right if its class is right and it overlaps the truth by at least half (IoU 0.5). "
-        "A box of the right class that overlaps less is marked as off; it counts as missed and as a false alarm."
+        "A box of the right class that overlaps less is marked as off; it counts as missed and as a false alarm. "
+        f"At most {MOST_TAGS} mistakes of a picture are named in it."
     )
     return Section((sentence,), pictures=tuple(groups))
 

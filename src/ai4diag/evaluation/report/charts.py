@@ -158,8 +158,7 @@ def legend(axes: Axes) -> None:
     labels = axes.get_legend_handles_labels()[1]
     if not labels:
         return
-    longest = max(map(len, labels))
-    columns = max(1, min(4, len(labels), int(LEGEND_POINTS / (HANDLE_POINTS + LETTER_POINTS * longest))))
+    columns = next((n for n in (4, 3, 2) if _legend_points(labels, n) <= LEGEND_POINTS), 1)
     rows = -(-len(labels) // columns)
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -167,6 +166,12 @@ def legend(axes: Axes) -> None:
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, columnspacing=1.2, borderpad=0
     )
+
+
+def _legend_points(labels: Sequence[str], columns: int) -> float:
+    """Return how wide a legend is: names run down its columns, each as wide as its longest name."""
+    shares = [part for part in np.array_split(np.array([len(label) for label in labels]), columns) if len(part)]
+    return sum(HANDLE_POINTS + LETTER_POINTS * int(part.max()) for part in shares)
 
 
 def _mark(axes: Axes, point: tuple[float, float] | None) -> None:

@@ -26,6 +26,8 @@ LONGEST_SIDE = 512
 """Larger images are reduced to this many pixels."""
 LOOSE_IOU = 0.1
 """Overlap from which a miss and a false detection of one class are called one box that is off."""
+MOST_TAGS = 12
+"""Most mistakes of a picture that are named in it: misses and mix-ups, then false alarms, the highest score first."""
 WIDE = 1.6
 """A picture that is so much wider than high, such as a signal, needs room."""
 TEXT_LINES = 32
@@ -76,19 +78,19 @@ def case_picture(case: Mapping[str, Any], classes: Sequence[str], picture: Pictu
     missed, false = list(pairs.missed), list(pairs.false)
     loose = pair(truth[missed], truth_labels[missed], ignore[missed], boxes[false], labels[false], LOOSE_IOU).found
     off = {false[detection]: missed[box] for box, detection in loose}
-    tags = []
+    tags: list[tuple[Floats, str]] = []
     for box in missed:
         rects.append(_box(truth[box], "truth wrong"))
         tags += [(truth[box], f"missed {named[box]}")] if box not in off.values() else []
-    for detection in false:
+    for box, detection in pairs.confused:
+        rects += [_box(truth[box], "truth wrong"), _box(boxes[detection], "predicted wrong")]
+        tags.append((boxes[detection], f"{named[box]} called {called[detection]}"))
+    for detection in sorted(false, key=lambda at: -case["scores"][at]):
         rects.append(_box(boxes[detection], "predicted wrong"))
         score = f"{case['scores'][detection]:.2f}"
         what = f"{called[detection]} box off" if detection in off else f"false {called[detection]}"
         tags.append((boxes[detection], f"{what} {score}"))
-    for box, detection in pairs.confused:
-        rects += [_box(truth[box], "truth wrong"), _box(boxes[detection], "predicted wrong")]
-        tags.append((boxes[detection], f"{named[box]} called {called[detection]}"))
-    marks = rects + _tags(tags, image.shape)
+    marks = rects + _tags(tags[:MOST_TAGS], image.shape)
     return CasePicture(case_id, _overlay(image, marks, key, f"Case {case_id}", caption), caption)
 
 

@@ -97,7 +97,7 @@ def plane_image(plane: Slice, width: float, height: float) -> Markup:
 
 
 def _outline(mask: npt.NDArray[np.bool_], step: tuple[float, float], kind: str) -> Markup:
-    """Return the faces between a mask `(rows, columns)` and what is around it as one path; empty for an empty mask."""
+    """Return the faces between a mask `(rows, columns)` and what is around it over a dark casing."""
     if not mask.any():
         return Markup("")
     padded = np.pad(mask, 1)
@@ -105,9 +105,8 @@ def _outline(mask: npt.NDArray[np.bool_], step: tuple[float, float], kind: str) 
     along = padded[1:-1, 1:] != padded[1:-1, :-1]  # (rows, columns + 1): faces before a column
     parts = [f"M{start * step[1]:.4g} {row * step[0]:.4g}H{stop * step[1]:.4g}" for row, start, stop in _runs(across)]
     parts += [f"M{col * step[1]:.4g} {start * step[0]:.4g}V{stop * step[0]:.4g}" for col, start, stop in _runs(along.T)]
-    return Markup('<path class="{}" fill="none" vector-effect="non-scaling-stroke" d="{}"/>').format(
-        kind, "".join(parts)
-    )
+    path = Markup('<path class="{}" fill="none" vector-effect="non-scaling-stroke" d="{}"/>')
+    return path.format("case", "".join(parts)) + path.format(kind, "".join(parts))
 
 
 def _runs(lines: npt.NDArray[np.bool_]) -> list[tuple[int, int, int]]:

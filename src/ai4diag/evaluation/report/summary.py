@@ -138,7 +138,7 @@ def _sure(evaluation: Evaluation, context: ReportContext, confidence: float) -> 
         weak = "is a hint at most" if headline.n_patients < HARDLY_ANY else "tends to be too narrow"
         found.append(f"Only {patients}: an interval from so few {weak}, and more patients may move the figure.")
     if math.isnan(headline.low) or math.isnan(headline.high):
-        found.append(f"Not at all: {words.name(headline.name)} has no interval, so nothing can be concluded from it.")
+        found.append(f"{words.name(headline.name)} has no interval: how far chance could have moved it is not known.")
     else:
         found.append(
             f"An interval says how far chance alone could have moved a figure: of 100 such studies, "
