@@ -231,6 +231,12 @@ def test_findings_are_recalibrated_one_by_one():
     each = [brier_score_loss(parts(own)[1]["truth"], recalibrated(own, "temperature")[0][:, 0]) for own in (one, other)]
     assert found["brier_recalibrated"].value == pytest.approx(np.mean(each))
     assert found["log_loss_recalibrated"].value < found["log_loss"].value
+    alone = {}
+    for name, own in zip(classes, (one, other), strict=True):
+        asked = Evaluate(primary="auroc", recalibrate="temperature", interval=FAST)
+        alone[name] = by_name(evaluate(own, task="tabular", classes=("no", "yes"), plan=asked))
+    for name in ("ece", "ece_recalibrated"):
+        assert found[name].value == pytest.approx(np.mean([each[name].value for each in alone.values()]))
 
 
 @pytest.mark.parametrize(("target", "method"), [("multiclass", "platt"), ("ordinal", "isotonic"), ("boxes", "platt")])

@@ -6,7 +6,7 @@ validation by the rule of the recipe.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import pandas as pd
 from ai4diag.config.plan import OperatingPoint
 from ai4diag.errors import ConfigError
 from ai4diag.evaluation.bootstrap import Statistic
+from ai4diag.evaluation.calibration import Calibration
 from ai4diag.evaluation.classification import (
     Threshold,
     count_columns,
@@ -34,7 +35,7 @@ from ai4diag.evaluation.typical import typical
 
 Floats = npt.NDArray[np.float64]
 ALL_NAMES = ("auroc_macro", "auprc_macro", "accuracy", "exact_match", "balanced_accuracy", "f1_macro")
-ERROR_NAMES = ("brier", "log_loss")
+ERROR_NAMES = ("brier", "log_loss", "ece")
 CLASS_NAMES = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "f1")
 AFTER_NAMES = tuple(f"{name}{AFTER}" for name in ERROR_NAMES)
 COUNTED = ("accuracy", "exact_match", "balanced_accuracy", "f1_macro", *CLASS_NAMES[2:])
@@ -85,6 +86,7 @@ class MultilabelScores:
         self.entries: tuple[tuple[str, str], ...] = (
             *((name, "all") for name in names),
             *((name, f"class={label}") for label in self._classes for name in CLASS_NAMES),
+            *(("ece", f"class={label}") for label in self._classes if self._probable),
         )
 
     def statistic(self, entries: Sequence[tuple[str, str]]) -> Statistic:
@@ -94,7 +96,8 @@ class MultilabelScores:
         ranked = names & {"auroc_macro", "auroc", "auprc_macro", "auprc"}
         areas = ManyAreas(self._truth, self._score) if ranked else None
         columns = np.hstack([self._counts().reshape(len(self._rows), -1), self._right(), self._errors(self._score)])
-        after = self._errors(self._recalibrated()) if names & set(AFTER_NAMES) else np.empty((len(self._rows), 0))
+        gaps = self._gaps(self._score) if "ece" in names else None
+        after = self._after(names)
 
         def values(weights: Floats) -> Floats:
             sums = weights @ columns
@@ -104,10 +107,11 @@ class MultilabelScores:
             if areas is not None:
                 precise = bool(names & {"auprc_macro", "auprc"})
                 each["auroc"], each["auprc"] = areas.areas(weights, precision=precise)
-            found = {(name, "all"): means[:, n] for n, name in enumerate(("exact_match", *ERROR_NAMES))}
-            with np.errstate(invalid="ignore"):
-                again = weights @ after / weights.sum(axis=1, keepdims=True)
-            found |= {(name, "all"): value for name, value in zip(AFTER_NAMES, again.T, strict=False)}
+            found = {(name, "all"): means[:, n] for n, name in enumerate(("exact_match", "brier", "log_loss"))}
+            if gaps is not None:
+                each["ece"] = self._ece(weights, gaps)
+                found["ece", "all"] = mean_of_defined(each["ece"])
+            found |= after(weights)
             found |= {(name, "all"): mean_of_defined(each[name]) for name in ("accuracy", "balanced_accuracy")}
             found |= {
                 (f"{name}_macro", "all"): mean_of_defined(each[name])
@@ -133,6 +137,34 @@ class MultilabelScores:
         if self._recalibration is None:
             return np.full(self._score.shape, np.nan)
         return self._recalibration.of(self._rows)
+
+    def _after(self, names: set[str]) -> Callable[[Floats], dict[tuple[str, str], Floats]]:
+        """Return the function from weights to what is asked for after recalibration."""
+        asked = names & set(AFTER_NAMES)
+        score = self._recalibrated() if asked else np.empty((0, 0))
+        if not asked or np.isnan(score).any():
+            return lambda weights: {(name, "all"): np.full(len(weights), np.nan) for name in asked}
+        errors, gaps = self._errors(score), self._gaps(score)
+
+        def values(weights: Floats) -> dict[tuple[str, str], Floats]:
+            with np.errstate(invalid="ignore"):
+                means = weights @ errors / weights.sum(axis=1, keepdims=True)
+            each = (*means.T, mean_of_defined(self._ece(weights, gaps)))
+            return {(name, "all"): value for name, value in zip(AFTER_NAMES, each, strict=True)}
+
+        return values
+
+    def _gaps(self, score: Floats) -> Floats:
+        """Return outcome minus probability in the bin of the probability, `(cases, classes * bins)`."""
+        own = [Calibration(self._truth[:, k], score[:, k]).columns()[:, 3:] for k in range(len(self._classes))]
+        return np.hstack(own)
+
+    def _ece(self, weights: Floats, gaps: Floats) -> Floats:
+        """Return the expected calibration error of each class, `(B, classes)`."""
+        with np.errstate(invalid="ignore"):
+            means = weights @ gaps / weights.sum(axis=1, keepdims=True)
+        errors: Floats = np.abs(means).reshape(len(weights), len(self._classes), -1).sum(axis=2)
+        return errors
 
     def _right(self) -> Floats:
         """Return whether all answers are right, `(cases, 1)`."""
