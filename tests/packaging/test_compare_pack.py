@@ -93,6 +93,11 @@ def test_a_drawing_may_differ_by_what_no_eye_sees_and_a_table_may_not():
     assert numbers("<td>2.00</td>", "<td>2.01</td>")
 
 
+def test_a_style_sheet_holds_no_estimates():
+    found = compare_texts("<style>a {\n margin: 0.85rem }</style><p>", "<style>a {\n padding: 1.5rem }</style><p>", "f")
+    assert (len(found.numbers), len(found.texts)) == (0, 1)
+
+
 def test_what_is_missing_from_a_text_is_named():
     assert texts("a\n", "a\nb\n") == ["f: 'b' is missing."]
 

@@ -181,8 +181,15 @@ def _primary(folder):
     return "record.json", "manifest.json about the run contradict"
 
 
+def _more_cases(folder):
+    context = read_json(folder / "context.json")
+    next(line for line in context["parts"] if line["part"] == "test")["cases"] += 1000
+    write_json(folder / "context.json", context)
+    return "predictions.parquet", "about the cases of the test part contradict"
+
+
 CHANGES = (_headline, _report, _card, _score)
-MORE_CHANGES = (_estimate, _limit_of_a_subgroup, _answer, _gate, _primary)
+MORE_CHANGES = (_estimate, _limit_of_a_subgroup, _answer, _gate, _primary, _more_cases)
 
 
 def _found(folder, change):

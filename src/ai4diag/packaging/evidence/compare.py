@@ -22,6 +22,7 @@ NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?")
 DECIMAL = re.compile(r"\d+\.\d{2,}")
 """A number as estimates are shown."""
 TAG = re.compile(r"(?=<)|\n")
+STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
 DRAWING = re.compile(r"<(?:path|use|line|rect|circle|g|polyline|polygon|text|svg)\b")
 
 
@@ -96,7 +97,7 @@ def compare_texts(found: str, again: str, where: str) -> Differences:
     result = Differences()
     if found == again:
         return result
-    pieces, made = ([piece for piece in TAG.split(text) if piece.strip()] for text in (found, again))
+    pieces, made = (_pieces(text) for text in (found, again))
     if len(pieces) == len(made):
         pairs: list[tuple[str, str | None]] = [(a, b) for a, b in zip(pieces, made, strict=True) if a != b]
         missing: list[str] = []
@@ -121,6 +122,12 @@ def compare_texts(found: str, again: str, where: str) -> Differences:
         result.texts.append(f"{where}: the order of its content differs.")
     result.numbers, result.texts = _few(result.numbers, where), _few(result.texts, where)
     return result
+
+
+def _pieces(text: str) -> list[str]:
+    """Return lines and tags; a style sheet is one piece."""
+    text = STYLE.sub(lambda sheet: sheet[0].replace("\n", " "), text)
+    return [piece for piece in TAG.split(text) if piece.strip()]
 
 
 def _matched(pieces: list[str], made: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:

@@ -191,10 +191,19 @@ def _contradictions(stated: Stated, listing: Mapping[str, Any], evaluation: Eval
         == (record["task"], record["target"], list(record["classes"]))
         and context.primary == record["primary"] == stated.plan.primary,
         "context.json and record.json about the look at the test part": context.look == record.get("look", 0),
+        "context.json and predictions.parquet about the cases of the test part": _same_cases(stated),
         "environment.txt and record.json about the software": record["evaluated"].get("environment_sha256")
         in (None, sha256_bytes(stated.environment.encode("utf-8"))),
     }
     return [f"{names} contradict each other." for names, agree in said.items() if not agree]
+
+
+def _same_cases(stated: Stated) -> bool:
+    """Whether the data table of the report counts as many cases as the predictions have."""
+    part = "every fold" if stated.context.folds else "test"
+    lines = [line for line in stated.context.parts if line.part == part]
+    rows = stated.predictions[stated.predictions["part"] == "test"]
+    return not lines or sum(line.cases for line in lines) == rows["case_id"].nunique()
 
 
 def _check_estimates(
