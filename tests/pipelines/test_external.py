@@ -140,11 +140,13 @@ def test_an_image_without_detections_counts_as_missed_unless_the_plan_says_other
     first = truth["images"][0]["id"]
     write_coco(tmp_path, truth, [item for item in results if item["image_id"] != first])
     found = score(tmp_path, "found.json", BOXES)
-    assert any("have no detections, and all their boxes count as missed: 's0.png'" in n for n in found.evaluation.notes)
+    assert any(
+        "No detections, so that all boxes count as missed, in 1 image: 's0.png'" in n for n in found.evaluation.notes
+    )
     fewer = score(tmp_path, "found.json", BOXES + "missing: leave_out\n")
     assert fewer.evaluation.estimates[0].n < found.evaluation.estimates[0].n == 10
     assert values(fewer)["map_50"] > values(found)["map_50"]
-    with pytest.raises(DataError, match=r"cases have no prediction: 's0\.png'"):
+    with pytest.raises(DataError, match=r"no prediction for .*: 's0\.png'"):
         score(tmp_path, "found.json", BOXES + "missing: refuse\n")
 
 
@@ -233,11 +235,11 @@ def test_a_case_without_a_map_counts_as_an_empty_one_unless_the_plan_says_otherw
     found = score(tmp_path, "found", MASKS)
     dice = [2 * ((t == 1) & (f == 1)).sum() / ((t == 1).sum() + (f == 1).sum()) for t, f in pairs]
     assert values(found, "class=front")["dice"] == pytest.approx(np.mean([0.0, *dice[1:]]), abs=1e-12)
-    assert "1 cases have no predicted map and count as empty ones: 'p0_0'" in " ".join(found.evaluation.notes)
+    assert "No predicted map, which counts as an empty one, for 1 case: 'p0_0'" in " ".join(found.evaluation.notes)
     fewer = score(tmp_path, "found", MASKS + "missing: leave_out\n")
     assert values(fewer, "class=front")["dice"] == pytest.approx(np.mean(dice[1:]), abs=1e-12)
     assert fewer.evaluation.estimates[0].n == 5
-    with pytest.raises(DataError, match=r"cases have no prediction: 'p0_0'"):
+    with pytest.raises(DataError, match=r"no prediction for 1 case: 'p0_0'"):
         score(tmp_path, "found", MASKS + "missing: refuse\n")
 
 
@@ -263,10 +265,10 @@ def test_wrong_maps_are_named_with_what_is_wrong(tmp_path):
             score(tmp_path, "found", MASKS)
     put(good)
     nib.save(nib.Nifti1Image(good, AFFINE), tmp_path / "found" / "p9_9.nii")
-    with pytest.raises(DataError, match="1 cases have a prediction and no truth: 'p9_9'"):
+    with pytest.raises(DataError, match="a prediction and no truth for 1 case: 'p9_9'"):
         score(tmp_path, "found", MASKS)
     left = score(tmp_path, "found", MASKS + "extra: leave_out\n")
-    assert any("Left out: 1 cases have a prediction and no truth" in note for note in left.evaluation.notes)
+    assert any("Left out, with a prediction and no truth for 1 case" in note for note in left.evaluation.notes)
     for plan, said in (
         (MASKS.replace("truth: truth\n", ""), "does not say where the truth is"),
         (MASKS.replace("classes: [front, back]\n", ""), "the classes are not known"),
@@ -313,13 +315,15 @@ def test_a_missing_score_stops_counts_as_the_worst_answer_or_is_left_out_as_the_
     lacking = [2, 5, 7]
     holes = table.assign(score=table["score"].where(~table.index.isin(lacking)))
     holes.to_csv(tmp_path / "v.csv", index=False)
-    with pytest.raises(DataError, match=r"3 cases have no prediction: 'c2', 'c5', 'c7'\. .*missing: wrong"):
+    with pytest.raises(DataError, match=r"no prediction for 3 cases: 'c2', 'c5', 'c7'\. .*missing: wrong"):
         score(tmp_path, "v.csv", TABLE)
     wrong = score(tmp_path, "v.csv", TABLE + "missing: wrong\n")
     worst = table["score"].where(~table.index.isin(lacking), 1 - table["truth"])
     assert values(wrong)["auroc"] == pytest.approx(metrics.roc_auc_score(table["truth"], worst))
     assert values(wrong)["accuracy"] == pytest.approx(((worst >= 0.5) == table["truth"]).mean())
-    assert "3 cases without a prediction count as answered wrongly" in " ".join(wrong.evaluation.notes)
+    assert "No prediction, which counts as a wrong answer as the plan says, for 3 cases" in " ".join(
+        wrong.evaluation.notes
+    )
     left = score(tmp_path, "v.csv", TABLE + "missing: leave_out\n")
     rest = table.drop(index=lacking)
     assert values(left)["auroc"] == pytest.approx(metrics.roc_auc_score(rest["truth"], rest["score"]))
@@ -357,7 +361,7 @@ def test_cases_twice_or_without_truth_are_named(tmp_path):
         score(tmp_path, "v.csv", apart)
     more = pd.concat([answers, pd.DataFrame({"case_id": ["x1"], "score": [0.3]})])
     more.to_csv(tmp_path / "v.csv", index=False)
-    with pytest.raises(DataError, match=r"1 cases have a prediction and no truth: 'x1'.*extra: leave_out"):
+    with pytest.raises(DataError, match=r"a prediction and no truth for 1 case: 'x1'.*extra: leave_out"):
         score(tmp_path, "v.csv", apart)
     assert score(tmp_path, "v.csv", apart + "extra: leave_out\n").evaluation.estimates[0].n == 8
     with pytest.raises(DataError, match=r"nowhere\.csv does not exist"):
@@ -413,7 +417,7 @@ def test_foreign_detections_are_compared(tmp_path):
     assert found.comparisons[0].pairs[0].reference.value == pytest.approx(pycocotools(truth, results)[1], abs=1e-12)
     assert found.comparisons[0].pairs[0].other.value == pytest.approx(pycocotools(truth, poor)[1], abs=1e-12)
     assert found.comparisons[0].verdict.kind == "worse"
-    assert any(note.startswith("B: ") and "no detections" in note for note in found.notes)
+    assert any(note.startswith("B: ") and "No detections" in note for note in found.notes)
 
 
 def test_external_and_internal_evaluation_are_the_same_code(tmp_path):

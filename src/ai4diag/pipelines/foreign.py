@@ -16,6 +16,7 @@ import pandas as pd
 
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.evaluation.predictions import check, need, read_table
+from ai4diag.evaluation.report.words import counted
 
 if TYPE_CHECKING:
     from ai4diag.pipelines.external import Asked
@@ -86,13 +87,13 @@ def truth_path(asked: Asked, what: str) -> Path:
     return asked.beside(asked.plan.truth)
 
 
-def named(cases: Sequence[str]) -> str:
-    """Return the first cases by name, and how many more there are.
+def named(cases: Sequence[str], what: str = "case") -> str:
+    """Return how many cases there are, the first by name.
 
-    >>> named(["a", "b"]), named(list("abcde"))
-    ("'a', 'b'", "'a', 'b', 'c' and 2 more")
+    >>> named(["a"]), named(list("abcde"), "image")
+    ("1 case: 'a'", "5 images: 'a', 'b', 'c' and 2 more")
     """
-    shown = ", ".join(f"'{case}'" for case in cases[:NAMED])
+    shown = f"{counted(len(cases), what)}: " + ", ".join(f"'{case}'" for case in cases[:NAMED])
     return shown + (f" and {len(cases) - NAMED} more" if len(cases) > NAMED else "")
 
 
@@ -104,10 +105,10 @@ def extra(cases: Sequence[str], asked: Asked, path: Path) -> list[str]:
     """
     if not cases:
         return []
-    said = f"{len(cases)} cases have a prediction and no truth: {named(cases)}"
+    said = f"a prediction and no truth for {named(cases)}"
     if asked.plan.extra == "refuse":
         raise DataError(f"{path}: {said}.", "Give their truth, or write `extra: leave_out` into the plan.")
-    return [f"Left out: {said}."]
+    return [f"Left out, with {said}."]
 
 
 def refuse_missing(cases: Sequence[str], path: Path, *, wrong: bool = True) -> None:
@@ -118,16 +119,14 @@ def refuse_missing(cases: Sequence[str], path: Path, *, wrong: bool = True) -> N
     """
     ways = "`missing: wrong` (a wrong answer) or `missing: leave_out`" if wrong else "`missing: leave_out`"
     raise DataError(
-        f"{path}: {len(cases)} cases have no prediction: {named(cases)}.",
+        f"{path}: no prediction for {named(cases)}.",
         f"Add them, or say in the plan what they count as: {ways}.",
     )
 
 
 def left_out(cases: Sequence[str]) -> str:
     """Return the note on cases without a prediction that were left out, as the plan says."""
-    return (
-        f"Left out: {len(cases)} cases without a prediction, as the plan says: {named(cases)}. Estimates flatter by it."
-    )
+    return f"Left out for want of a prediction, as the plan says: {named(cases)}. Estimates flatter by it."
 
 
 def who(cases: Sequence[str], asked: Asked, known: pd.DataFrame | None = None) -> tuple[pd.DataFrame, bool]:
@@ -152,7 +151,7 @@ def who(cases: Sequence[str], asked: Asked, known: pd.DataFrame | None = None) -
         absent = base.loc[base["patient_id"].isna(), "case_id"].tolist()
         if absent:
             path = asked.beside(asked.plan.patients)
-            raise DataError(f"{path} has no line for {len(absent)} cases: {named(absent)}.", "Add their patients.")
+            raise DataError(f"{path} has no line for {named(absent)}.", "Add their patients.")
     elif asked.plan.patient_pattern is not None:
         base["patient_id"] = _matched(cases, asked)
     is_known = "patient_id" in base
@@ -184,9 +183,7 @@ def _matched(cases: Sequence[str], asked: Asked) -> list[str]:
     found = [pattern.search(case) for case in cases]
     wrong = [case for case, match in zip(cases, found, strict=True) if match is None or not match.group(1)]
     if wrong:
-        raise DataError(
-            f"{asked.path}: patient_pattern does not match {len(wrong)} cases: {named(wrong)}.", "Correct the pattern."
-        )
+        raise DataError(f"{asked.path}: patient_pattern does not match {named(wrong)}.", "Correct the pattern.")
     return [match.group(1) for match in found if match]
 
 

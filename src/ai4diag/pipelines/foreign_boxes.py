@@ -49,7 +49,7 @@ def read(path: Path, asked: Asked) -> Foreign:
         images = {number: name for number, name in images.items() if number in results}
         notes.append(left_out(silent))
     elif silent:
-        notes.append(f"{len(silent)} images have no detections, and all their boxes count as missed: {named(silent)}.")
+        notes.append(f"No detections, so that all boxes count as missed, in {named(silent, 'image')}.")
     known, is_known = who(list(images.values()), asked, _attributes(index, list(images)))
     position = {name: number for number, name in enumerate(classes)}
     lines = []
@@ -86,7 +86,7 @@ def _attributes(index: CocoIndex, images: list[int]) -> pd.DataFrame | None:
         key for entry in entries for key, value in entry.items() if key not in OF_THE_FORMAT and _single(value)
     )
     if "patient_id" in names and (without := [e["file_name"] for e in entries if not _single(e.get("patient_id"))]):
-        raise DataError(f"{len(without)} images have no patient_id, others have: {named(without)}.", "Complete it.")
+        raise DataError(f"No patient_id, which others have, in {named(without, 'image')}.", "Complete it.")
     table = pd.DataFrame({name: [e.get(name) if _single(e.get(name)) else None for e in entries] for name in names})
     for name in ("patient_id", "site"):
         if name in table:

@@ -51,7 +51,7 @@ def read(path: Path, asked: Asked) -> Foreign:
         truth = {case: file for case, file in truth.items() if case in answers}
         notes.append(left_out(absent))
     elif absent:
-        notes.append(f"{len(absent)} cases have no predicted map and count as empty ones: {named(absent)}.")
+        notes.append(f"No predicted map, which counts as an empty one, for {named(absent)}.")
     lines = [_line(file, answers.get(case), len(classes)) for case, file in truth.items()]
     known, is_known = who(list(truth), asked)
     table = pd.concat([known, pd.DataFrame(lines)], axis=1)

@@ -98,9 +98,7 @@ def _answered(
     need(table, truth_columns(asked.target, classes), str(path))
     filled = table.copy()
     filled.loc[table.index[lacking], scores] = _wrong(table, lacking, asked.target, scores, classes)
-    return filled, [
-        f"{len(cases)} cases without a prediction count as answered wrongly, as the plan says: {named(cases)}."
-    ]
+    return filled, [f"No prediction, which counts as a wrong answer as the plan says, for {named(cases)}."]
 
 
 def _wrong(
