@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from ai4diag.data import catalogue
 from ai4diag.errors import CannotVerifyError, DataError, VerifyError
 from ai4diag.pipelines import records, stages, tracked
 from ai4diag.pipelines.checkout import FOLDER, LOCK, clean_checkout, head
+from ai4diag.pipelines.rerun import link_loose_file
 from ai4diag.pipelines.verify import _packages, _predictions, verify_here, verify_run
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.tracking.query import list_runs, show_run
@@ -145,6 +147,20 @@ def test_a_raw_file_that_was_changed_is_named(workspace, record):
     assert "wdbc.csv could not be had" in verdict.reason
     assert f"Here, {raw} is not what its card says" in verdict.reason
     assert clean(workspace.root)
+
+
+def test_files_that_no_commit_holds(workspace, tmp_path):
+    """Initial weights of a recipe, for instance."""
+    tree, root = tmp_path / "tree", workspace.root
+    (root / "weights").mkdir()
+    (root / "weights" / "first.safetensors").write_bytes(b"first")
+    assert link_loose_file(tree, root, "weights/first.safetensors") == hashlib.sha256(b"first").hexdigest()
+    assert (tree / "weights" / "first.safetensors").read_bytes() == b"first"
+    assert link_loose_file(tree, root, "weights/first.safetensors") == ""  # it is there now, as if committed
+    assert link_loose_file(tree, root, str(tmp_path / "elsewhere.safetensors")) == ""
+    assert link_loose_file(tree, root, "../elsewhere.safetensors") == ""
+    with pytest.raises(CannotVerifyError, match=r"second\.safetensors, which the recipe names, is neither"):
+        link_loose_file(tree, root, "weights/second.safetensors")
 
 
 def test_a_record_that_was_changed_is_damaged(workspace, record):

@@ -21,6 +21,7 @@ from ai4diag.config.base import read_yaml
 from ai4diag.config.card import load_card
 from ai4diag.data import catalogue
 from ai4diag.errors import Ai4diagError, CannotVerifyError, DataError, MachineError
+from ai4diag.files import sha256_file
 from ai4diag.tracking import SWITCH
 
 Say = Callable[[str], None]
@@ -69,10 +70,37 @@ def link_raw_files(tree: Path, dataset: str, data: Path) -> None:
         if path.is_file() and not path.name.startswith("."):
             target = tree / "data" / dataset / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(path.resolve(), target)
-            except OSError:
-                shutil.copyfile(path, target)
+            _link(path, target)
+
+
+def link_loose_file(tree: Path, root: Path, name: str) -> str:
+    """Give the checkout a file that no commit and no card holds, such as initial weights; return its SHA-256.
+
+    Empty where the commit holds it, or where it lies outside the workspace and is found anyhow.
+
+    Args:
+        tree: the workspace in the checkout.
+        root: the workspace.
+        name: the file, relative to both.
+
+    Raises:
+        CannotVerifyError: it is not here.
+    """
+    source, target = root / name, tree / name
+    if target.exists() or not source.resolve().is_relative_to(root.resolve()):
+        return ""
+    if not source.is_file():
+        raise CannotVerifyError(f"{name}, which the recipe names, is neither in the commit nor in {root}.", "Bring it.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _link(source, target)
+    return sha256_file(source)
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        os.link(path.resolve(), target)
+    except OSError:  # another disk, or one that cannot
+        shutil.copyfile(path, target)
 
 
 def _of_our_files(tree: Path, dataset: str, data: Path) -> str:

@@ -16,11 +16,11 @@ from typing import Any
 from ai4diag import __version__
 from ai4diag.errors import CannotVerifyError, DataError
 from ai4diag.evaluation.compare import compare_estimates
-from ai4diag.files import read_arrow, read_json, sha256_file
+from ai4diag.files import exclusive, read_arrow, read_json, sha256_file
 from ai4diag.pipelines import stages
-from ai4diag.pipelines.checkout import clean_checkout, has_commit, head
+from ai4diag.pipelines.checkout import FOLDER, clean_checkout, has_commit, head
 from ai4diag.pipelines.records import Record
-from ai4diag.pipelines.rerun import Say, rerun
+from ai4diag.pipelines.rerun import Say, link_loose_file, rerun
 from ai4diag.pipelines.workspace import Pipeline, Workspace
 from ai4diag.tracking import record as environment
 from ai4diag.tracking.verification import keep_verdict
@@ -92,7 +92,8 @@ def verify_run(workspace: Workspace, record: Record, *, mirror: str | None, say:
     except CannotVerifyError as error:
         commit = str(record.facts["evaluated"].get("git_commit", ""))
         verdict = Verdict(_subject(record), CANNOT, reason=str(error), commit=commit)
-    record.add_verdict(verdict.as_dict())
+    with exclusive(workspace.root / FOLDER / ".verdicts.lock", "a verdict", wait=True):
+        record.add_verdict(verdict.as_dict())
     return verdict, f"in the record, and {keep_verdict(workspace.root, record.run_id, record.verdicts())}"
 
 
@@ -152,19 +153,22 @@ def _verify_run(workspace: Workspace, record: Record, mirror: str | None, say: S
     commit = _commit(workspace, record)
     dataset, variant = facts["recipe"]["data"]["dataset"], facts["variant"]
     with clean_checkout(workspace.root, commit) as (tree, lock):
+        weights = facts["recipe"]["model"].get("weights")
+        loose = link_loose_file(tree, workspace.root, weights) if weights else ""
         rerun(tree, facts["words"], dataset, data=workspace.data, mirror=mirror, lock=lock, say=say)
         out = tree / "pipelines" / record.pipeline / "out" / ("" if variant == "full" else variant)
         _same_data(record, out, tree / "datasets" / f"{dataset}.yaml")
         found = stages.read_estimates(out / "estimates.json")
         seen, predictions = _seen(out), _predictions(record.folder, out)
-        weights = {path.name: sha256_file(path) for path in sorted((out / "model").iterdir())}
-    same_weights = weights == facts["model"]
+        model = {path.name: sha256_file(path) for path in sorted((out / "model").iterdir())}
     seen["notes"] = (
+        *_origin(facts, commit),
+        *([f"{weights} (sha256 {loose[:12]}) is that of the workspace; no commit holds it"] if loose else []),
         *predictions,
         *_packages((record.folder / "environment.txt").read_text(encoding="utf-8"), environment.environment()),
         *_machines(facts, seen["machine"]),
     )
-    same = {"predictions_identical": not predictions, "weights_identical": same_weights}
+    same = {"predictions_identical": not predictions, "weights_identical": model == facts["model"]}
     tolerance = float(facts["recipe"]["evaluate"]["tolerance"])
     return _verdict(_subject(record), commit, record.estimates(), found, tolerance, **seen, **same)
 
@@ -269,6 +273,14 @@ def _predictions(before: Path, after: Path) -> list[str]:
             gap = f", by {max(abs(a - b) for a, b in changed):.2g} at most" if numbers else ""
             found.append(f"predictions: {column} differs in {len(changed)} of {len(old)} lines{gap}")
     return found
+
+
+def _origin(facts: Any, commit: str) -> list[str]:
+    """Say so when training and evaluation were of different commits."""
+    trained = facts["trained"].get("git_commit", commit) if facts["trained"] else "a commit that was not recorded"
+    if trained == commit:
+        return []
+    return [f"trained at {trained[:40]} and evaluated at {commit[:8]}, where both were run again"]
 
 
 def _packages(before: str, now: str) -> list[str]:
