@@ -101,7 +101,7 @@ def _facts(headline: Estimate, context: ReportContext) -> list[tuple[str, str]]:
     if lines:
         sites = _sites(context)
         named = f": {', '.join(sites)}" if len(sites) <= NAMED else ""
-        found.append(("From", words.counted(len(sites), "site") + named))
+        found.append(("From", words.counted(len(sites), "site") + named if sites else "not known"))
         found.append((shown_as(context.target).TRUTH, _counted(context.classes, np.sum([c.counts for c in lines], 0))))
     train = sum(line.cases for line in context.parts if line.part in _learned_parts(context))
     if context.outside:
@@ -126,7 +126,8 @@ def _unknown(context: ReportContext) -> bool:
 
 
 def _sites(context: ReportContext, parts: tuple[str, ...] = ("test", "every fold")) -> list[str]:
-    return sorted({line.site for line in context.parts if line.part in parts})
+    """Return the sites that are known by name."""
+    return sorted({line.site for line in context.parts if line.part in parts and line.site})
 
 
 def _sure(evaluation: Evaluation, context: ReportContext, confidence: float) -> list[str]:
