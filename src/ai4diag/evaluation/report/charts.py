@@ -24,7 +24,7 @@ DRAWN = 6
 """Most curves in one plot; of more classes the poorest are drawn."""
 MOST_LETTERS = 40
 """Of a name in a plot; the table has it whole."""
-LEGEND_POINTS, HANDLE_POINTS, LETTER_POINTS, ROW_INCHES = 285, 42, 5.1, 0.19
+LEGEND_POINTS, HANDLE_POINTS, LETTER_POINTS, ROW_INCHES = 296, 42, 4.9, 0.19
 """Room for a legend, what its line and gap take, a letter of 9 points, and a row."""
 MOST_POINTS = 1000
 """Points of a drawn curve."""
