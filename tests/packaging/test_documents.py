@@ -336,3 +336,36 @@ def test_pointers_that_lead_nowhere_are_named(packs):
 def test_keys_and_headings_survive_as_fragments():
     assert Pointer("a.json", ("x/y", "p~q", "with space")).fragment == "#/x~1y/p~0q/with%20space"
     assert anchors("# A\n## Same, same!\n## Same same\n```\n# no\n```\n") == {"a", "same-same", "same-same-1"}
+
+
+def test_estimates_of_folds_are_not_taken_for_those_of_the_kept_model(packs):
+    facts = facts_of(packs("binary"))
+    folds = documents(replace(facts, context=replace(facts.context, folds=5)))
+    assert "the kept model learned from all cases, and was not tested" in folds["model-card.md"]
+    assert "none by the kept model" in folds["checklists/tripod-ai.md"]
+    assert "the kept model learned from all cases" not in documents(facts)["model-card.md"]
+
+
+@pytest.mark.slow
+def test_a_waiver_is_told_and_its_cases_are_not(packs):
+    facts = facts_of(packs("boxes"))
+    waiver = {"finding": "look-alike", "where": "ZZTRAIN-7", "reason": "ZZTRAIN-7 is kept."}
+    recipe = {**facts.context.recipe, "data": {**facts.context.recipe["data"], "waive": [waiver]}}
+    facts = replace(facts, context=replace(facts.context, recipe=recipe), record={**facts.record, "recipe": recipe})
+    found = documents(facts)
+    assert "Waived in the recipe, with a reason: look-alike." in found["annex-iv.md"]
+    assert "[record.json /recipe/data/waive](record.json#/recipe/data/waive)" in found["annex-iv.md"]
+    assert not any("ZZTRAIN" in text for text in found.values())
+
+
+def test_a_model_changed_by_recalibration_only_on_paper_says_so(packs):
+    facts = facts_of(packs("binary"))
+    line = next(line for line in cells(documents(facts)["checklists/tripod-ai.md"]) if line[0] == "12f")
+    assert line[2] == NOT
+    first = facts.evaluation.estimates[0]
+    again = [*facts.evaluation.estimates, replace(first, name="brier_recalibrated", value=0.125, low=0.1, high=0.15)]
+    facts = replace(facts, evaluation=replace(facts.evaluation, estimates=again))
+    line = next(line for line in cells(documents(facts)["checklists/tripod-ai.md"]) if line[0] == "12f")
+    assert line[2] == ANSWERED
+    assert "0.125 (95 % interval 0.100 to 0.150" in line[3]
+    assert f"estimates.json#/{len(again) - 1}" in line[3]

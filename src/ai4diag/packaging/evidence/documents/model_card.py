@@ -142,7 +142,7 @@ def _use(run: Run) -> Iterator[str]:
 def _out_of_scope(run: Run) -> Iterator[str]:
     found = [text for text in run.context.limits if text.startswith("Not for")]
     for text in found:
-        yield plain(text)
+        yield f"- {plain(text)}"
     if not found:
         yield "The pipeline's page says nothing on what the model is not for. Take it for nothing that was not tested."
 
@@ -187,7 +187,8 @@ def _evaluation(run: Run) -> Iterator[str]:
 
 
 def _results(run: Run) -> Iterator[str]:
-    yield from (plain(words.sentence(run.headline, run.evaluation.classes, run.level)), "")
+    sentence = words.sentence(run.headline, run.evaluation.classes, run.level)
+    yield from (f"{plain(sentence)}{results.of_folds(run)}", "")
     rows = [_result(i, item, run) for i, item in run.estimates()]
     yield from table(
         ("Estimate", "Value", f"{100 * run.level:g} % interval", "Cases", "Patients", "To mind", "Where"), rows

@@ -73,6 +73,16 @@ class Run:
         return sections.level(self.context)
 
     @property
+    def title(self) -> str:
+        """The question of the run as a sentence."""
+        return self.context.title if self.context.title.endswith((".", "?", "!")) else f"{self.context.title}."
+
+    @property
+    def waived(self) -> list[str]:
+        """Codes of the findings that the recipe waives."""
+        return list(dict.fromkeys(str(item["finding"]) for item in self.recipe["data"].get("waive") or ()))
+
+    @property
     def headline(self) -> Estimate:
         """The headline estimate."""
         return self.evaluation.estimates[0]

@@ -123,7 +123,10 @@ def checks(run: Run) -> Answer:
     found = run.context.findings
     codes = ", ".join(dict.fromkeys(item.code for item in found))
     text = f"{' '.join(run.context.checked)} Findings: {codes or 'none'}."
-    return Answer(text, (*run.of_context("checked"), *run.of_context("findings"), *run.report("data")))
+    if run.waived:
+        text += f" Waived in the recipe, with a reason: {', '.join(run.waived)}."
+    at = (*run.of_context("checked"), *run.of_context("findings"), *run.of_record("recipe", "data", "waive"))
+    return Answer(text, (*at, *run.report("data")))
 
 
 def preparation(run: Run) -> Answer:

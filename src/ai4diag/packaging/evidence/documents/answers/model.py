@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ai4diag.evaluation.report import words
+from ai4diag.packaging.evidence.documents.numbers import said
 from ai4diag.packaging.evidence.documents.pointers import (
     ENVIRONMENT,
+    ESTIMATES,
     MANIFEST,
     PLAN,
     PREDICTIONS,
@@ -114,8 +116,11 @@ def balance(run: Run) -> Answer | Skip:
 
 def how_predicted(run: Run) -> Answer:
     """How the predictions were computed."""
-    said = str(run.record.get("words") or run.name)
-    text = f"By the kept model: ai4diag train {said}; ai4diag evaluate {said}. Files are bound by SHA-256."
+    command = str(run.record.get("words") or run.name)
+    by = "By the kept model"
+    if run.context.folds:
+        by = "By the models of the folds, each for cases that it had not learned from, and none by the kept model"
+    text = f"{by}: ai4diag train {command}; ai4diag evaluate {command}. Files are bound by SHA-256."
     return Answer(text, (*run.of_record("words"), *run.of_record("model"), *run.of_record("files")))
 
 
@@ -144,8 +149,9 @@ def updating(run: Run) -> Answer | Skip:
     found = [(i, item) for i, item in run.estimates() if "recalibrat" in item.name]
     if not found:
         return Skip("The model was not changed after its evaluation.")
-    text = "Recalibration fitted on validation was estimated; the kept model is as it was trained."
-    return Answer(text, run.report("estimates"))
+    text = "What recalibration on validation would give was estimated; the kept model is as it was trained."
+    shown = "; ".join(said(item, run.level) for _, item in found)
+    return Answer(f"{text} {shown}.", tuple(Pointer(ESTIMATES, (i,)) for i, _ in found))
 
 
 def internal(run: Run) -> Answer:

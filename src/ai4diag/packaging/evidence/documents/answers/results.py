@@ -17,7 +17,7 @@ CALIBRATION = (
     "brier_integrated",
     "observed_to_predicted",
 )
-ACCURACY = ("sensitivity", "specificity", "ppv", "npv")
+ACCURACY = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "npv_at_prevalence")
 
 
 def metrics(run: Run) -> Answer:
@@ -48,7 +48,15 @@ def performance(run: Run) -> Answer:
     """The headline, and where all other estimates stand."""
     count = len(run.estimates())
     text = f"{said(run.headline, run.level)}. In all {words.counted(count, 'estimate')} on the whole test part."
+    text += of_folds(run)
     return Answer(text, (Pointer(ESTIMATES, (0,)), RESULTS, *run.report("estimates")))
+
+
+def of_folds(run: Run) -> str:
+    """Return which models the estimates are of, where that is not the kept one; else nothing."""
+    if not run.context.folds:
+        return ""
+    return " These are estimates of the models of the folds; the kept model learned from all cases, and was not tested."
 
 
 def accuracy(run: Run) -> Answer | None:
@@ -174,7 +182,7 @@ def prevalence(run: Run) -> Answer | None:
         return None
     cases, _, counts = tested
     named = ", ".join(f"{n:,} of {cases:,} {name}" for name, n in zip(run.context.classes, counts, strict=True))
-    return Answer(f"Test part: {named}.", (*run.of_context("parts"), *run.report("data")), whole=False)
+    return Answer(f"Tested: {named}.", (*run.of_context("parts"), *run.report("data")), whole=False)
 
 
 def metric_notes(run: Run) -> Answer:

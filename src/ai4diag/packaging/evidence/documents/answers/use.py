@@ -10,7 +10,7 @@ def title(run: Run) -> Answer:
     """What was predicted, and that a model was developed and evaluated."""
     classes = ", ".join(run.context.classes)
     text = (
-        f"{run.context.title} A model was trained ({run.task}, {run.recipe['model']['network']}) and evaluated on a "
+        f"{run.title} A model was trained ({run.task}, {run.recipe['model']['network']}) and evaluated on a "
         f"test part (target {run.target}; classes: {classes})."
     )
     return Answer(text, (Pointer(MODEL_CARD), *run.of_record("task"), *run.of_record("classes")), whole=False)
