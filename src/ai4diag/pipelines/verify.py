@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ai4diag import __version__
+from ai4diag.config.base import read_yaml
 from ai4diag.errors import CannotVerifyError, DataError
 from ai4diag.evaluation.compare import compare_estimates
-from ai4diag.files import exclusive, read_arrow, read_json, sha256_file
+from ai4diag.files import checksum_file, exclusive, read_arrow, read_json, sha256_file
 from ai4diag.pipelines import stages
 from ai4diag.pipelines.checkout import FOLDER, clean_checkout, has_commit, head
 from ai4diag.pipelines.records import Record
@@ -100,6 +101,8 @@ def verify_run(workspace: Workspace, record: Record, *, mirror: str | None, say:
 def verify_committed(pipeline: Pipeline, *, mirror: str | None, say: Say) -> Verdict:
     """Verify the estimates of a pipeline that are committed at HEAD, with code and recipe of HEAD.
 
+    Its predictions are compared with the checksum in the `dvc.lock` of HEAD, if that has one.
+
     Raises:
         DataError: no estimates are committed.
     """
@@ -112,8 +115,11 @@ def verify_committed(pipeline: Pipeline, *, mirror: str | None, say: Say) -> Ver
             rerun(tree, name, dataset, data=pipeline.workspace.data, mirror=mirror, lock=lock, say=say)
         except CannotVerifyError as error:
             return Verdict(name, CANNOT, reason=str(error), commit=commit)
-        found = stages.read_estimates(there.out / "estimates.json")
-        return _verdict(name, commit, stated, found, there.recipe.evaluate.tolerance, **_seen(there.out))
+        found, seen = stages.read_estimates(there.out / "estimates.json"), _seen(there.out)
+        if digest := _locked(tree, name):
+            path = there.out / "predictions.parquet"
+            seen["predictions_identical"] = checksum_file(path, digest) == digest
+        return _verdict(name, commit, stated, found, there.recipe.evaluate.tolerance, **seen)
 
 
 def verify_here(pipeline: Pipeline) -> Verdict:
@@ -146,6 +152,15 @@ def committed_estimates(pipeline: Pipeline) -> list[Estimate]:
             f"git has no {name}.", f"Run `ai4diag run {pipeline.name}` and commit its estimates.json first."
         )
     return stages.parse_estimates(shown.stdout, f"git's {name}")
+
+
+def _locked(tree: Path, name: str) -> str:
+    """Return the checksum that `dvc.lock` has of a pipeline's predictions; empty when it has none."""
+    path = tree / "dvc.lock"
+    train = read_yaml(path)["stages"].get(f"train@{name}", {}) if path.is_file() else {}
+    sums = {out["path"]: out.get("md5", "") for out in train.get("outs", ())}
+    digest = sums.get(f"pipelines/{name}/out/predictions.parquet", "")
+    return f"md5:{digest}" if digest else ""
 
 
 def _verify_run(workspace: Workspace, record: Record, mirror: str | None, say: Say) -> Verdict:
@@ -218,8 +233,6 @@ def _same_data(record: Record, out: Path, card: Path) -> None:
 
 
 def _brought_by_hand(card: Path) -> bool:
-    from ai4diag.config.base import read_yaml
-
     return bool(read_yaml(card).get("by_hand"))
 
 
