@@ -6,6 +6,7 @@ Everything takes weights `(B, n)` and gives `(B,)`.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ Floats = npt.NDArray[np.float64]
 TINY = float(np.finfo(np.float64).eps)
 """Probabilities are kept this far from 0 and 1 before a logarithm is taken."""
 STEPS = 30
+IDENTITY: Floats = np.array([0.0, 1.0])
+"""Intercept and slope of scores that need no recalibration."""
 WORTH_COMPILING = 2_000_000
 """Cases x resamples in one call from which numba is used for recalibration. Less than `bootstrap.BLOCK`."""
 
@@ -79,26 +82,34 @@ class Calibration:
         """
         if compiled is None:
             compiled = weights.size > WORTH_COMPILING
-        identity = np.array([0.0, 1.0])
-        start = _newton(np.ones((1, len(self._truth))), self._truth, self._logit, identity, slope_free=True)[0]
-        if not np.isfinite(start).all():  # far too extreme scores have no curvature at slope 1; from afar they have
-            start = np.array(logistic_line(self._truth, self._logit))
-        start = start if np.isfinite(start).all() else identity
         if compiled:
             from ai4diag.evaluation import kernels
 
-            shift = _newton(np.ones((1, len(self._truth))), self._truth, self._logit, identity, slope_free=False)[0]
-            shift = shift if np.isfinite(shift).all() else identity
             draws = np.ascontiguousarray(weights)
-            fixed, free = (
-                _near(draws, self._truth, self._logit, s, slope_free=f) for s, f in ((shift, False), (start, True))
-            )
+            fixed, free = (_near(draws, *self._expansions[slope_free], slope_free=slope_free) for slope_free in (0, 1))
             intercept = kernels.recalibration(draws, self._truth, self._logit, fixed, False, STEPS)
             both = kernels.recalibration(draws, self._truth, self._logit, free, True, STEPS)
         else:
-            intercept = _newton(weights, self._truth, self._logit, identity, slope_free=False)
-            both = _newton(weights, self._truth, self._logit, start, slope_free=True)
+            intercept = _newton(weights, self._truth, self._logit, IDENTITY, slope_free=False)
+            both = _newton(weights, self._truth, self._logit, self._whole(slope_free=True), slope_free=True)
         return both[:, 1], intercept[:, 0]
+
+    def _whole(self, *, slope_free: bool) -> Floats:
+        """Return intercept and slope of all cases, each counted once; the identity where there is no answer."""
+        weights = np.ones((1, len(self._truth)))
+        found = _newton(weights, self._truth, self._logit, IDENTITY, slope_free=slope_free)[0]
+        if slope_free and not np.isfinite(found).all():  # far too extreme scores have no curvature at slope 1
+            found = np.array(logistic_line(self._truth, self._logit))
+        return found if np.isfinite(found).all() else IDENTITY
+
+    @cached_property
+    def _expansions(self) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
+        """The answer of all cases and the columns around it, slope fixed and free: the same for all resamples."""
+        fixed, free = self._whole(slope_free=False), self._whole(slope_free=True)
+        return (
+            (fixed, _taylor(self._truth, self._logit, fixed, slope_free=False)),
+            (free, _taylor(self._truth, self._logit, free, slope_free=True)),
+        )
 
     def reliability(self) -> dict[str, list[float]]:
         """Return mean probability, share of positives and number of cases of every bin that holds cases."""
@@ -127,19 +138,27 @@ def logistic_line(truth: npt.ArrayLike, x: npt.ArrayLike) -> tuple[float, float]
     return float(intercept - slope * middle / scale), float(slope / scale)
 
 
-def _near(weights: Floats, truth: Floats, logit: Floats, start: Floats, *, slope_free: bool) -> Floats:
+def _terms(slope_free: int) -> list[tuple[int, int]]:
+    """Return which derivative times which power of the logit each column of `_taylor` holds."""
+    return [(k, m) for k in range(4) for m in range((k + 1 if k else 1) * slope_free + 1)]
+
+
+def _taylor(truth: Floats, logit: Floats, start: Floats, *, slope_free: bool) -> Floats:
+    """Return what `_near` needs summed over cases, `(n, terms)`."""
+    p = 1 / (1 + np.exp(-(start[0] + start[1] * logit)))
+    first = p * (1 - p)
+    derivatives = (truth - p, first, first * (1 - 2 * p), first * (1 - 6 * first))
+    return np.stack([derivatives[k] * logit**m for k, m in _terms(slope_free)], axis=1)
+
+
+def _near(weights: Floats, start: Floats, columns: Floats, *, slope_free: int) -> Floats:
     """Return where Newton's method had best begin for each row of weights, `(B, 2)`: the answer to about 1e-7.
 
     All resamples lie near the answer of the whole data, `start`. There the logistic function is replaced by its Taylor
     sum of third order in (intercept, slope), whose coefficients are sums over cases, one matrix product for all rows.
     Each row is then solved without looking at a case. Rows that run away begin at `start`.
     """
-    p = 1 / (1 + np.exp(-(start[0] + start[1] * logit)))
-    first = p * (1 - p)
-    derivatives = (truth - p, first, first * (1 - 2 * p), first * (1 - 6 * first))
-    axes = (0, 1) if slope_free else (0,)
-    terms = [(k, m) for k in range(4) for m in range((k + 1 if k else 1) * slope_free + 1)]
-    columns = np.stack([derivatives[k] * logit**m for k, m in terms], axis=1)
+    terms, axes = _terms(slope_free), (0, 1) if slope_free else (0,)
     sums = dict(zip(terms, (weights @ columns).T, strict=True))
     orders = [(k, j) for k in (1, 2, 3) for j in range(k * slope_free + 1)]
     step = np.zeros((2, len(weights)))
