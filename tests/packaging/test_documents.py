@@ -21,6 +21,7 @@ from ai4diag.packaging.evidence.documents.guideline import ANSWERED, NOT, OPEN, 
 from ai4diag.packaging.evidence.documents.pointers import Pointer, anchors, links
 from ai4diag.packaging.evidence.documents.run import Run
 from ai4diag.packaging.evidence.pack import build
+from ai4diag.packaging.evidence.verify import verify_pack
 from tests.packaging.made import RUN, TARGETS, source
 
 PAGE = """# toy: is it there?
@@ -369,3 +370,20 @@ def test_a_model_changed_by_recalibration_only_on_paper_says_so(packs):
     assert line[2] == ANSWERED
     assert "0.125 (95 % interval 0.100 to 0.150" in line[3]
     assert f"estimates.json#/{len(again) - 1}" in line[3]
+
+
+def test_a_waiver_that_names_a_case_is_kept_without_its_name(tmp_path):
+    found = source("binary")
+    case = str(found.predictions["case_id"].iloc[0])
+    waivers = [
+        {"finding": "look-alike", "where": case, "reason": f"As in the benchmark; without {case}, 0.1 less."},
+        {"finding": "post-outcome-column", "where": "days", "reason": "It is known on the first day."},
+    ]
+    recipe = {**found.record["recipe"], "data": {**found.record["recipe"]["data"], "waive": waivers}}
+    context = replace(found.context, recipe=recipe)
+    folder = build(tmp_path / "pack", replace(found, context=context, record={**found.record, "recipe": recipe})).folder
+    kept = read_json(folder / "record.json")["recipe"]["data"]["waive"]
+    assert [waiver["finding"] for waiver in kept] == ["look-alike", "post-outcome-column"]
+    assert kept[0]["where"] == kept[0]["reason"] == "not in the pack: it may name cases"
+    assert kept[1] == waivers[1]
+    assert verify_pack(folder).problems == []

@@ -32,6 +32,7 @@ from ai4diag.packaging.evidence.pictures import Pictures, kinds_of
 from ai4diag.packaging.evidence.pseudonyms import (
     Pseudonyms,
     pack_context,
+    pack_recipe,
     pack_record,
     pack_verdicts,
     pseudonymise,
@@ -151,7 +152,7 @@ def _stated(source: Source) -> tuple[Stated, Pseudonyms]:
     context = pack_context(source.context, source.plan, names)
     plain = without_paths(context.as_dict(), source.paths)
     stated = Stated(
-        record=without_paths(record, source.paths),
+        record=without_paths({**record, "recipe": pack_recipe(record["recipe"], names)}, source.paths),
         context=ReportContext.from_dict(plain),
         plan=source.plan,
         predictions=predictions,

@@ -182,7 +182,19 @@ def pack_context(context: ReportContext, plan: Evaluate, names: Pseudonyms) -> R
         "predictions with identifiers (not in the pack)" if name.startswith("predictions ") else name: value
         for name, value in context.hashes.items()
     }
-    return replace(context, parts=parts, findings=findings, hashes=hashes, picture=None, volume=None, scan=None)
+    recipe = pack_recipe(context.recipe, names)
+    bare = replace(context, recipe=recipe, picture=None, volume=None, scan=None)
+    return replace(bare, parts=parts, findings=findings, hashes=hashes)
+
+
+def pack_recipe(recipe: Mapping[str, Any], names: Pseudonyms) -> dict[str, Any]:
+    """Return a recipe whose waivers name no case: where they did, place and reason are withheld."""
+    waivers = []
+    for waiver in recipe["data"].get("waive") or ():
+        words = {word.strip(".!?*_") for word in WORD.findall(f"{waiver.get('where')} {waiver['reason']}")}
+        named = any(name in words for name in names.hidden)
+        waivers.append({"finding": waiver["finding"], "where": WITHHELD, "reason": WITHHELD} if named else dict(waiver))
+    return {**recipe, "data": {**recipe["data"], "waive": waivers}} if waivers else dict(recipe)
 
 
 def pack_record(record: Mapping[str, Any], headline: Estimate) -> dict[str, Any]:
