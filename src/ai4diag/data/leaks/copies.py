@@ -32,10 +32,11 @@ RIVALS = 5
 """A copy is judged against the so many-th most similar case of another patient."""
 FEW = 12
 """Under so many cases there is nothing to judge against, and no pair is certain."""
-SAME = 0.95
-"""Correlation from which two cases are one even if there are more copies, unless all cases look alike."""
-ALL_ALIKE = 0.9
-"""Correlation that one in a hundred pairs drawn at random exceeds where all cases look alike."""
+SAME_GAP = 1.0
+"""Distance to the usual rival, on the scale of Fisher's z, from which two cases are one even where there are so many
+copies that their own rival is one as well."""
+LEAST_SAME = 0.85
+"""Correlation below which this is not applied."""
 ALIKE = 0.7
 """Correlation below which no two cases are copies."""
 SURE_GAP, STRANGE_GAP = 0.6, 0.55
@@ -101,6 +102,7 @@ def look_alikes(small: Floats, patients: Ints, rows: Ints | None = None) -> list
     queries = np.arange(len(small)) if rows is None else rows
     places = [np.ascontiguousarray(turn(coarse)).reshape(len(coarse), -1) for _, turn in turns]
     candidates, closeness = nearest(places, patients, queries)
+    same = same_from(closeness[:, -1])
     kept = np.flatnonzero(closeness[:, 0] >= WORTH_A_LOOK) if len(queries) else np.zeros(0, np.int64)
     queries, candidates = queries[kept], candidates[kept]
     ways = _ways(places, queries, candidates)
@@ -109,18 +111,17 @@ def look_alikes(small: Floats, patients: Ints, rows: Ints | None = None) -> list
         queries, candidates, ways = queries[promising], candidates[promising], ways[promising]
     found = _aligned(fine, turns, queries, candidates, ways)
     named = np.array([name for name, _ in turns])[ways]
-    return judged(queries, candidates, found, len(small), same_from(fine.reshape(len(fine), -1)), named)
+    return judged(queries, candidates, found, len(small), same, named)
 
 
-def same_from(flat: Floats) -> float:
-    """Return the correlation from which two cases are one: `SAME`, or none where cases drawn at random are that alike.
+def same_from(rivals: Floats) -> float:
+    """Return the correlation from which two cases are one whatever their own rivals are.
 
     Args:
-        flat: `(cases, values)` of length 1.
+        rivals: `(queries,)`, correlation of each case with its rival.
     """
-    one, two = np.random.default_rng(0).integers(0, len(flat), (2, 2000))
-    usual = np.einsum("nv,nv->n", flat[one], flat[two])[one != two]
-    return SAME if len(usual) and np.quantile(usual, 0.99) < ALL_ALIKE else float("inf")
+    usual = float(np.median(rivals.clip(0, 0.9999))) if len(rivals) else 0.0
+    return max(LEAST_SAME, float(np.tanh(np.arctanh(usual) + SAME_GAP)))
 
 
 def details(images: Floats) -> Floats:
@@ -218,7 +219,7 @@ def judged(
     candidates: Ints,
     values: Floats,
     cases: int,
-    same: float = SAME,
+    same: float,
     ways: npt.NDArray[np.str_] | None = None,
 ) -> list[Pair]:
     """Return the candidates that stand out from the rival of their case, each pair once, the most similar first.

@@ -37,16 +37,14 @@ def order_findings(
         truth: `(cases,)` class numbers; None where a case has no single class.
         traits: what else can be told without looking at what is shown: name to `(cases,)`.
     """
-    findings = []
-    numbers = {"the order of the cases": np.arange(len(index), dtype=np.float64)}
-    numbers |= {"the number in the name": named} if (named := _numbers(index["case_id"])) is not None else {}
+    findings: list[Finding] = []
     fold = _first_fold(split, index)
-    for name, values in numbers.items():
-        if truth is not None:
-            findings += _tells_class(name, values, truth, "order-tells-label", _runs(truth[np.argsort(values)]))
-        findings += _tells_part(name, values, fold, "order-tells-part", "info")
-        if len(findings) and name == "the order of the cases":
-            break  # the numbers in the names are mostly the same order
+    order, named = np.arange(len(index), dtype=np.float64), _numbers(index["case_id"])
+    for name, values in (("the order of the cases", order), ("the number in the name", named)):
+        if truth is not None and values is not None and not findings:  # mostly both are the same order
+            findings += _tells_class(name, values, truth, "order-tells-label", _mixing(values, truth, index))
+    if named is not None:
+        findings += _tells_part("the number in the name", named, fold, "order-tells-part", "info")
     for name, values in traits.items():
         if truth is not None:
             findings += _tells_class(name, values, truth, "trait-tells-label", None)
@@ -121,6 +119,16 @@ def _numbers(names: Sequence[str] | pd.Series) -> Floats | None:
     """Return the last number in each name, or None where a name has none."""
     found = [re.findall(r"\d+", str(name)) for name in names]
     return np.array([float(own[-1]) for own in found]) if all(found) else None
+
+
+def _mixing(values: Floats, truth: Labels, index: pd.DataFrame) -> float:
+    """Return how well the classes are mixed along an order: runs within each site, with each patient once, joined."""
+    first = ~index["patient_id"].duplicated().to_numpy()
+    order = np.argsort(values, kind="stable")
+    order = order[first[order]]
+    sites = index["site"].to_numpy()[order]
+    found = [_runs(truth[order][sites == site]) for site in dict.fromkeys(sites) if (sites == site).sum() >= FEW]
+    return float(np.sum(found) / np.sqrt(len(found))) if found else 0.0
 
 
 def _runs(labels: Labels) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ai4diag.data.leaks.copies import ALIKE, Floats, Ints, Pair, judged, nearest
+from ai4diag.data.leaks.copies import ALIKE, Floats, Ints, Pair, judged, nearest, same_from
 
 PLAIN = 384
 """Values of a case up to which cases are compared whole; longer ones are projected to as many random directions."""
@@ -40,7 +40,7 @@ def similar_signals(signals: npt.NDArray[np.float32], patients: Ints, rows: Ints
     for number, query in enumerate(kept):
         own = slopes(signals[rows[query]][None])[0]
         values[number] = slopes(signals[candidates[query]]) @ own
-    return judged(rows[kept], candidates[kept], values, len(signals))
+    return judged(rows[kept], candidates[kept], values, len(signals), same_from(closeness[:, -1]))
 
 
 def slopes(signals: npt.NDArray[np.float32]) -> Floats:
