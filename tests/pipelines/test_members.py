@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from ai4diag.cli.stages import _headline as show_headline
 from ai4diag.errors import DataError, UsageError
 from ai4diag.evaluation.predictions import read_predictions
 from ai4diag.masks import decode, encode
@@ -38,7 +39,7 @@ def test_variants_have_names_of_their_own(make_workspace):
     assert members.keeps_all(both)
 
 
-def test_folds_and_seeds_from_end_to_end(make_workspace):
+def test_folds_and_seeds_from_end_to_end(make_workspace, capsys):
     pipeline = Workspace(make_workspace("breast-mass")).pipeline("breast-mass", folds=3, seeds=2, overrides=SMALL)
     stages.prepare(pipeline, notify=quiet)
     stages.train(pipeline, notify=quiet, tracker=NoTracker())
@@ -67,6 +68,10 @@ def test_folds_and_seeds_from_end_to_end(make_workspace):
     joined = table[table.part == "test"]
     each = [roc_auc_score(rows.truth, rows.score) for _, rows in joined.groupby("fold")]
     assert printed["3 folds"].startswith(f"{np.mean(each):.3f} on average, from {min(each):.3f}")
+    show_headline(pipeline)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"breast-mass ({pipeline.variant}): auroc {evaluation.estimates[0].value:.3f} [")
+    assert lines[1:3] == [f"  2 seeds     {printed['2 seeds']}", f"  3 folds     {printed['3 folds']}"]
     assert "2 trainings that differ" in (pipeline.out / "report.html").read_text()
     assert evaluation.estimates[0].value == pytest.approx(
         roc_auc_score(*table.loc[table.part == "test", ["truth", "score"]].T.to_numpy()), abs=1e-12
@@ -130,6 +135,14 @@ def test_models_of_a_killed_training_do_not_answer_for_all(make_workspace):
     with pytest.raises(KilledError):
         stages.train(pipeline, notify=killed_at_the_second_fold, tracker=NoTracker())
     assert model_of(pipeline).weights == first  # those that the estimates are of
+
+
+def test_without_folds_seeds_or_predictions_there_is_no_spread(make_workspace):
+    pipeline = Workspace(make_workspace("breast-mass")).pipeline("breast-mass", overrides=SMALL)
+    assert members.spreads(pipeline) == {}  # nothing is trained
+    stages.prepare(pipeline, notify=quiet)
+    stages.train(pipeline, notify=quiet, tracker=NoTracker())
+    assert members.spreads(pipeline) == {}
 
 
 def test_several_seeds_have_no_bundle(make_workspace):

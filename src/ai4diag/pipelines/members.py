@@ -107,9 +107,13 @@ def spread(table: pd.DataFrame, target: str, classes: tuple[str, ...], plan: Eva
 def spreads(pipeline: Pipeline) -> dict[str, str]:
     """Return how far the headline differs between seeds and between folds, in words: what the commands print beside it.
 
+    Nothing with one seed and one fold, and where the predictions have not been fetched.
+
     >>> said([0.91, 0.95, 0.93])
     '0.930 on average, from 0.910 to 0.950 (0.910, 0.950, 0.930)'
     """
+    if not (pipeline.out / "predictions.parquet").is_file():
+        return {}
     table, facts = read_predictions(pipeline.out / "predictions.parquet")
     target, classes, plan = target_of(facts), tuple(facts["classes"]), pipeline.recipe.evaluate
     found = {}
