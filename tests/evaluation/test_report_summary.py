@@ -91,6 +91,23 @@ def test_shares_in_words():
     assert (other.value, other.low, other.high) == (0.25, 0.125, 0.375)
 
 
+@pytest.mark.parametrize(("share", "full"), [(0.809, 81), (1.0, 100), (0.9999, 99), (0.0, 0), (0.0001, 1), (0.5, 50)])
+def test_dots_show_the_share(share, full):
+    (item,) = frequencies.dots(Estimate("ppv", share, 0.0, 1.0, 9, 9), "{} of 100 found")
+    yes, no, hole = re.findall(r' d="([^"]*)"', str(item.svg))
+    assert (yes.count("M"), no.count("M")) == (full, 100 - full)
+    assert no == hole
+    assert len(set(re.findall(r"M\d+ \d+", yes + no))) == 100
+    assert item.text == f"{full} of 100 found"
+    assert frequencies.dots(None, "{}") == ()
+
+
+def test_dots_of_two_classes(hundred):
+    assert [item.text for item in said(hundred).dots] == ["75 of 100 ill cases found", "75 of 100 well cases cleared"]
+    braces = dataclasses.replace(hundred, classes=("well", "{ill}"))
+    assert said(braces).dots[0].text == "75 of 100 {ill} cases found"
+
+
 def test_without_a_class_nothing_is_claimed():
     found = scored(frame(60, truth=0, score=0.3), "tabular", "binary", ["well", "ill"], "auroc")
     plain = said(found)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ai4diag.evaluation.evaluate import Evaluation, Scores
     from ai4diag.evaluation.report.charts import Chart, Table
     from ai4diag.evaluation.report.context import ReportContext
+    from ai4diag.evaluation.report.frequencies import Dots
     from ai4diag.evaluation.report.parts import Section
 
 TARGETS = {
@@ -64,6 +65,9 @@ class Showing(Protocol):
 
     def answers(self, evaluation: Evaluation) -> tuple[str, ...]:
         """Return what a user meets, in natural frequencies, for the plain-language summary; nothing where undefined."""
+
+    def pictured(self, evaluation: Evaluation) -> tuple[Dots, ...]:
+        """Return shares as dots, of 100 so many full, at most two; nothing where no share says how good it is."""
 
     def never(self, evaluation: Evaluation) -> tuple[str, ...]:
         """Return what must not be concluded, one sentence each, beginning as the object of `conclude`."""

@@ -10,7 +10,7 @@ from ai4diag.evaluation.report import charts, words
 from ai4diag.evaluation.report.charts import Chart, Line, Table
 from ai4diag.evaluation.report.classes import pictures_of
 from ai4diag.evaluation.report.context import ReportContext
-from ai4diag.evaluation.report.frequencies import known, of_hundred
+from ai4diag.evaluation.report.frequencies import Dots, dots, known, of_hundred
 from ai4diag.evaluation.report.parts import Section, defined, plain, said
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
     counts = evaluation.curves.get("confusion")
     if not counts:
         return ()
-    negative, positive = evaluation.classes
+    negative, positive = map(_literal, evaluation.classes)
     ill, well = counts["tp"] + counts["fn"], counts["tn"] + counts["fp"]
     share = f"{100 * ill / (ill + well):.0f} of 100"
     templates = (
@@ -48,6 +48,18 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
     )
     found = [(known(evaluation, name), text, tested) for name, text, tested in templates]
     return tuple(text.format(of_hundred(item, tested)) for item, text, tested in found if item is not None)
+
+
+def pictured(evaluation: Evaluation) -> tuple[Dots, ...]:
+    """Return what is found and cleared as dots."""
+    negative, positive = map(_literal, evaluation.classes)
+    found = dots(known(evaluation, "sensitivity"), f"{{}} of 100 {positive} cases found")
+    return found + dots(known(evaluation, "specificity"), f"{{}} of 100 {negative} cases cleared")
+
+
+def _literal(name: str) -> str:
+    """Return a name whose braces are no places to fill."""
+    return name.replace("{", "{{").replace("}", "}}")
 
 
 def never(evaluation: Evaluation) -> tuple[str, ...]:

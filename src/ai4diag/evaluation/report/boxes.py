@@ -11,7 +11,7 @@ from ai4diag.evaluation.report import charts, words
 from ai4diag.evaluation.report.box_planes import scan_picture
 from ai4diag.evaluation.report.charts import Chart, Line, Table
 from ai4diag.evaluation.report.context import ReportContext
-from ai4diag.evaluation.report.frequencies import known, of_hundred
+from ai4diag.evaluation.report.frequencies import Dots, dots, known, of_hundred
 from ai4diag.evaluation.report.parts import Section, defined
 from ai4diag.evaluation.report.pictures import MOST_TAGS, CasePicture, case_picture
 
@@ -49,6 +49,14 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
         least = int(shares.argmin())
         found.append(f"Found least often is {evaluation.classes[least]}: {matrix[least, least]:,} of {each[least]:,}.")
     return tuple(found)
+
+
+def pictured(evaluation: Evaluation) -> tuple[Dots, ...]:
+    """Return what is found and right as dots."""
+    if not evaluation.curves.get("confusion"):
+        return ()
+    found = dots(known(evaluation, "sensitivity"), "{} of 100 true boxes found")
+    return found + dots(known(evaluation, "ppv"), "{} of 100 drawn boxes right")
 
 
 def never(evaluation: Evaluation) -> tuple[str, ...]:

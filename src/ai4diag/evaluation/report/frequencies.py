@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from ai4diag.evaluation.report import words
 from ai4diag.types import Estimate
 
 if TYPE_CHECKING:
     from ai4diag.evaluation.evaluate import Evaluation
+
+
+STEP, ROWS = 8, 4
+"""Units of a picture between two dots, and rows of dots."""
+
+
+@dataclass(frozen=True)
+class Dots:
+    """A share as dots, of 100 so many full; `text` says the same."""
+
+    svg: Markup
+    text: str
+
+
+def dots(estimate: Estimate | None, text: str) -> tuple[Dots, ...]:
+    """Return a share as 100 dots with a text that has `{}` for the number; nothing where the share is undefined.
+
+    All dots are full, or none, only where the share is exactly so.
+    """
+    if estimate is None:
+        return ()
+    full = round(100 * estimate.value)
+    if 0 < estimate.value < 1:
+        full = min(max(full, 1), 99)
+    places = [f"M{STEP * (n // ROWS) + STEP // 2} {STEP * (n % ROWS) + STEP // 2}h0" for n in range(100)]
+    yes, no = "".join(places[:full]), "".join(places[full:])
+    svg = Markup(
+        '<svg class="dots" viewBox="0 0 {} {}" aria-hidden="true"><path class="yes" d="{}"/><path class="no" d="{}"/>'
+        '<path class="hole" d="{}"/></svg>'
+    ).format(STEP * 100 // ROWS, STEP * ROWS, yes, no, no)
+    return (Dots(svg, text.format(full)),)
 
 
 def known(evaluation: Evaluation, name: str, subgroup: str = "all") -> Estimate | None:

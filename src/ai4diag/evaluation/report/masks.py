@@ -9,7 +9,7 @@ import numpy as np
 from ai4diag.evaluation.report import charts, words
 from ai4diag.evaluation.report.charts import Chart, Table
 from ai4diag.evaluation.report.context import ReportContext
-from ai4diag.evaluation.report.frequencies import known, lowest, of_hundred
+from ai4diag.evaluation.report.frequencies import Dots, known, lowest, of_hundred
 from ai4diag.evaluation.report.parts import Section
 from ai4diag.evaluation.report.planes import volume_picture
 from ai4diag.evaluation.report.svg import ACCENT, GREY, INK, drawing, inline_svg
@@ -61,6 +61,11 @@ def _larger(share: float) -> str:
     ('2.2 % larger', '10.0 % smaller')
     """
     return f"{100 * abs(share):.1f} % {'smaller' if share < 0 else 'larger'}"
+
+
+def pictured(evaluation: Evaluation) -> tuple[Dots, ...]:
+    """Return nothing: no single share says how good this is."""
+    return ()
 
 
 def never(evaluation: Evaluation) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from ai4diag.evaluation.report.charts import Chart, Table
 from ai4diag.evaluation.report.classes import roc_charts, worst_cases
 from ai4diag.evaluation.report.context import ReportContext
-from ai4diag.evaluation.report.frequencies import known, lowest, of_hundred
+from ai4diag.evaluation.report.frequencies import Dots, dots, known, lowest, of_hundred
 from ai4diag.evaluation.report.parts import Section
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
         near = int(matrix[steps <= 1].sum())
         found.append(f"{near:,} of {int(matrix.sum()):,} cases are called rightly or one step off.")
     poorest = lowest(evaluation, "sensitivity")
-    if poorest is not None:
+    if poorest is not None and poorest[1].value < 1:
         label, item = poorest
         tested = int(matrix[evaluation.classes.index(label)].sum())
         found.append(f"Found least often is {label}: of 100 such cases, the model finds {of_hundred(item, tested)}.")
@@ -49,6 +49,11 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
             f"{wrong[true, called]:,} of {matrix[true].sum():,} cases."
         )
     return tuple(found)
+
+
+def pictured(evaluation: Evaluation) -> tuple[Dots, ...]:
+    """Return what is called rightly as dots."""
+    return dots(known(evaluation, "accuracy"), "{} of 100 cases called rightly")
 
 
 def never(evaluation: Evaluation) -> tuple[str, ...]:

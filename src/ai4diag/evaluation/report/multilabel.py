@@ -9,7 +9,7 @@ from ai4diag.evaluation.report import words
 from ai4diag.evaluation.report.charts import Chart, Table
 from ai4diag.evaluation.report.classes import roc_charts, worst_cases
 from ai4diag.evaluation.report.context import ReportContext
-from ai4diag.evaluation.report.frequencies import complement, known, lowest, of_hundred
+from ai4diag.evaluation.report.frequencies import Dots, complement, dots, known, lowest, of_hundred
 from ai4diag.evaluation.report.parts import Section
 
 if TYPE_CHECKING:
@@ -33,16 +33,21 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
     if right is not None and evaluation.primary != "exact_match":
         found.append(f"Of 100 cases, the model answers {of_hundred(right)} without any error.")
     least, loudest = (lowest(evaluation, name) for name in ("sensitivity", "specificity"))
-    if least is not None:
+    if least is not None and least[1].value < 1:
         label, item = least
         tested = counts[label]["tp"] + counts[label]["fn"]
         found.append(f"Found least often is {label}: of 100 cases that show it, {of_hundred(item, tested)} are found.")
-    if loudest is not None:
+    if loudest is not None and loudest[1].value < 1:
         label, item = loudest
         tested = counts[label]["tn"] + counts[label]["fp"]
         share = of_hundred(complement(item), tested)
         found.append(f"Most false alarms are of {label}: of 100 cases without it, {share} are called so.")
     return tuple(found)
+
+
+def pictured(evaluation: Evaluation) -> tuple[Dots, ...]:
+    """Return the cases without any error as dots."""
+    return dots(known(evaluation, "exact_match"), "{} of 100 cases without any error")
 
 
 def never(evaluation: Evaluation) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from ai4diag.evaluation.bootstrap import FEW_UNITS
 from ai4diag.evaluation.report import words
 from ai4diag.evaluation.report.context import ReportContext
-from ai4diag.evaluation.report.frequencies import known
+from ai4diag.evaluation.report.frequencies import Dots, known
 from ai4diag.evaluation.targets import shown_as
 from ai4diag.types import Estimate
 
@@ -38,6 +38,7 @@ class Summary:
         asked: the question, one paragraph; empty when the pipeline's page has none.
         name, value, interval: the headline estimate.
         sentence: the headline in words.
+        dots: shares as pictures, for the eye; the answers say them with their intervals.
         when: the operating point, at which the answers hold; empty where there is none.
         answers: what a user of the model meets, in natural frequencies.
         facts: on whom it was tested, as terms and facts.
@@ -51,6 +52,7 @@ class Summary:
     value: str
     interval: str
     sentence: str
+    dots: tuple[Dots, ...]
     when: str
     answers: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
@@ -74,6 +76,7 @@ def summary(evaluation: Evaluation, context: ReportContext, confidence: float) -
         value=words.number(headline.value),
         interval=_interval(headline, confidence),
         sentence=words.sentence(headline, evaluation.classes, confidence),
+        dots=shown_as(evaluation.target).pictured(evaluation),
         when="" if math.isnan(at) else f"{shown_as(evaluation.target).YES.format(at=at)} Then:",
         answers=shown_as(evaluation.target).answers(evaluation),
         facts=tuple(_facts(headline, context)),
@@ -114,7 +117,10 @@ def _facts(headline: Estimate, context: ReportContext) -> list[tuple[str, str]]:
 
 def _counted(classes: tuple[str, ...], counts: np.ndarray) -> str:
     """Return how often each class is there; of many classes the rarest and the commonest."""
-    each = [f"{int(n):,} {name}" for name, n in zip(classes, counts, strict=True)]
+    each = [
+        f"{name}: {int(n):,}" if name[:1].isdigit() else f"{int(n):,} {name}"
+        for name, n in zip(classes, counts, strict=True)
+    ]
     if len(classes) <= NAMED + 1:
         return ", ".join(each)
     return f"{len(classes)} classes, from {each[int(np.argmin(counts))]} to {each[int(np.argmax(counts))]}"

@@ -11,6 +11,7 @@ import numpy as np
 from ai4diag.evaluation.report import words
 from ai4diag.evaluation.report.charts import REFERENCE, Chart, Table, curve_table, legend
 from ai4diag.evaluation.report.context import ReportContext
+from ai4diag.evaluation.report.frequencies import Dots
 from ai4diag.evaluation.report.parts import Section, plain
 from ai4diag.evaluation.report.svg import ACCENT, DASHES, GREY, INK, drawing, inline_svg
 
@@ -59,6 +60,11 @@ def _expected(group: Mapping[str, Any], position: int) -> str:
     low, high, predicted = (100 * (1 - group[key][position]) for key in ("high_at", "low_at", "predicted"))
     limits = "" if math.isnan(low) or math.isnan(high) or low == high else f"between {low:.0f} and {high:.0f}; "
     return limits + ("" if math.isnan(predicted) else f"the model expected {predicted:.0f}; ")
+
+
+def pictured(evaluation: Evaluation) -> tuple[Dots, ...]:
+    """Return nothing: no single share says how good this is."""
+    return ()
 
 
 def never(evaluation: Evaluation) -> tuple[str, ...]:
