@@ -22,7 +22,7 @@ from ai4diag.errors import CannotVerifyError, DataError, VerifyError
 from ai4diag.pipelines import records, stages, tracked
 from ai4diag.pipelines.checkout import FOLDER, LOCK, clean_checkout, head
 from ai4diag.pipelines.rerun import link_loose_file
-from ai4diag.pipelines.verify import _packages, _predictions, verify_here, verify_run
+from ai4diag.pipelines.verify import _origin, _packages, _predictions, verify_here, verify_run
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.tracking.query import list_runs, show_run
 from tests.conftest import build_workspace, git
@@ -188,6 +188,16 @@ def test_predictions_are_compared_to_the_bit(record, tmp_path):
         (tmp_path / name).mkdir()
         frame.to_parquet(tmp_path / name / "predictions.parquet")
     assert "1 of 2 lines" in _predictions(tmp_path / "a", tmp_path / "b")[0]  # -0.0 is not 0.0, NaN is NaN
+
+
+def test_where_a_run_comes_from_is_said_when_it_was_not_one_place():
+    commit = "a" * 40
+    assert _origin({"trained": {"git_commit": commit, "processes": "1"}}, commit) == []
+    assert _origin({"trained": {"git_commit": "b" * 40, "processes": "2"}}, commit) == [
+        "trained at bbbbbbbb and evaluated at aaaaaaaa, where both were run again",
+        "trained by 2 processes together, and again by one",
+    ]
+    assert "a commit that was not recorded" in _origin({"trained": {}}, commit)[0]
 
 
 def test_packages_that_differ_are_named():

@@ -25,14 +25,15 @@ def training(pipeline: Pipeline) -> Iterator[Tracker | NoTracker]:
 
     Until it is done its id stands beside the checkpoints, because `out/` still holds what another run made.
     """
-    import torch  # noqa: F401 - training needs it anyway, and only when it is loaded the run can name the GPU
+    from ai4diag.training.ranks import world  # loads torch: training needs it, and only then can the run name the GPU
 
     checkpoints = pipeline.out / "checkpoint"
     interrupted = any(checkpoints.glob("*.safetensors"))
     with _track(pipeline, str(_read(checkpoints).get("run_id", "")) if interrupted else "") as tracker:
         write_json(checkpoints / RECORD, {"run_id": tracker.run_id})
         yield tracker
-    write_json(pipeline.out / RECORD, {"run_id": tracker.run_id, "trained": binding(pipeline)})
+    bound = binding(pipeline) | {"processes": str(world())}
+    write_json(pipeline.out / RECORD, {"run_id": tracker.run_id, "trained": bound})
 
 
 @contextmanager

@@ -289,11 +289,14 @@ def _predictions(before: Path, after: Path) -> list[str]:
 
 
 def _origin(facts: Any, commit: str) -> list[str]:
-    """Say so when training and evaluation were of different commits."""
-    trained = facts["trained"].get("git_commit", commit) if facts["trained"] else "a commit that was not recorded"
-    if trained == commit:
-        return []
-    return [f"trained at {trained[:40]} and evaluated at {commit[:8]}, where both were run again"]
+    """Say so when training and evaluation were of different commits, or several processes trained together."""
+    trained = facts["trained"]
+    there = trained.get("git_commit", commit)[:8] if trained else "a commit that was not recorded"
+    together = trained.get("processes", "1")
+    return [
+        *([f"trained at {there} and evaluated at {commit[:8]}, where both were run again"] * (there != commit[:8])),
+        *([f"trained by {together} processes together, and again by one"] * (together != "1")),
+    ]
 
 
 def _packages(before: str, now: str) -> list[str]:
