@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import math
 import re
@@ -15,7 +16,8 @@ from ruamel.yaml import YAML
 from ai4diag.files import read_json, write_text
 from ai4diag.packaging.evidence import contents
 from ai4diag.packaging.evidence.contents import read
-from ai4diag.packaging.evidence.documents import broken, documents, missing, questions
+from ai4diag.packaging.evidence.documents import broken, documents, figures, markdown, missing, pointers, questions
+from ai4diag.packaging.evidence.documents import run as run_module
 from ai4diag.packaging.evidence.documents.answers import ANSWERS
 from ai4diag.packaging.evidence.documents.guideline import ANSWERED, NOT, OPEN, PARTLY, SUPPLIED, rows, tables
 from ai4diag.packaging.evidence.documents.pointers import Pointer, anchors, links
@@ -387,3 +389,10 @@ def test_a_waiver_that_names_a_case_is_kept_without_its_name(tmp_path):
     assert kept[0]["where"] == kept[0]["reason"] == "not in the pack: it may name cases"
     assert kept[1] == waivers[1]
     assert verify_pack(folder).problems == []
+
+
+@pytest.mark.parametrize("module", [figures, markdown, pointers, run_module], ids=lambda module: module.__name__)
+def test_examples_in_docstrings_hold(module):
+    found = doctest.testmod(module)
+    assert found.attempted > 0
+    assert found.failed == 0

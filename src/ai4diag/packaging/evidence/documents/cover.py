@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ai4diag.packaging.evidence.documents.figures import said
 from ai4diag.packaging.evidence.documents.markdown import plain
 from ai4diag.packaging.evidence.documents.model_card import WARNING
-from ai4diag.packaging.evidence.documents.numbers import said
 from ai4diag.packaging.evidence.documents.pointers import ESTIMATES, MODEL_CARD, RECORD, REPORT, TO_SUPPLY, Pointer
 from ai4diag.packaging.evidence.documents.run import Run
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from ai4diag.evaluation.report import sections, words
 from ai4diag.packaging.evidence.documents.answers import data, model, results
+from ai4diag.packaging.evidence.documents.figures import interval
 from ai4diag.packaging.evidence.documents.markdown import plain, table
-from ai4diag.packaging.evidence.documents.numbers import interval
 from ai4diag.packaging.evidence.documents.pointers import ESTIMATES, MODEL_CARD, RECORD, REPORT, SUPPLIED, Pointer
 from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
 from ai4diag.types import Estimate

@@ -11,8 +11,9 @@ from typing import Any
 
 from ai4diag.evaluation.evaluate import Evaluation
 from ai4diag.evaluation.report import ReportContext, sections, words
+from ai4diag.evaluation.report.parts import plain
 from ai4diag.markdown import paragraphs, section
-from ai4diag.packaging.evidence.documents.numbers import said
+from ai4diag.packaging.evidence.documents.figures import said
 from ai4diag.packaging.evidence.documents.pointers import CARD, CONTEXT, ESTIMATES, PAGE, RECORD, REPORT, Pointer
 from ai4diag.packaging.evidence.facts import PackFacts
 from ai4diag.types import Estimate
@@ -45,6 +46,24 @@ class Skip:
     """Why an item does not apply to the run."""
 
     why: str
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """Return settings of a recipe for a reader; those that are not set are left out.
+
+    >>> settings({"width": 24, "flips": True, "patch": [32, 48], "drop": ["a", "b"], "grey": {"values": None, "by": 1}})
+    'width 24; flips yes; patch 32, 48; drop 2 columns; grey (by 1)'
+    """
+    found = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            inner = settings(value)
+            value = f"({inner})" if inner else None
+        elif isinstance(value, (list, tuple)) and value and all(isinstance(item, str) for item in value):
+            value = words.counted(len(value), "column") if key == "drop" else ", ".join(value)
+        if value not in (None, [], (), ""):
+            found[key] = value if isinstance(value, str) else plain(value)
+    return "; ".join(f"{key} {value}" for key, value in found.items())
 
 
 class Run:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from ai4diag.evaluation.report import words
 from ai4diag.packaging.evidence.documents.pointers import Pointer
-from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
+from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip, settings
 
 MOST_NAMED = 40
 MISSING = (
@@ -132,8 +131,7 @@ def checks(run: Run) -> Answer:
 def preparation(run: Run) -> Answer:
     """How the data were prepared, as far as the recipe says it."""
     left_out = ("dataset", "split", "waive", "horizons_days")
-    own = {key: value for key, value in run.recipe["data"].items() if key not in left_out}
-    named = ", ".join(f"{key} {_short(value)}" for key, value in own.items() if value not in (None, [], ()))
+    named = settings({key: value for key, value in run.recipe["data"].items() if key not in left_out})
     hooks = [name for name in run.context.hashes if "pipeline.py" in name]
     text = f"Settings of the recipe: {named or 'none beside the split'}."
     text += " A file pipeline.py stands beside the recipe; its hash is recorded." if hooks else ""
@@ -257,16 +255,6 @@ def _part(run: Run, part: str) -> str:
 def _names(names: list[str]) -> str:
     shown = ", ".join(names[:MOST_NAMED])
     return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} more"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        named = all(isinstance(item, str) for item in value)
-        return words.counted(len(value), "column") if named else " x ".join(str(item) for item in value)
-    if isinstance(value, dict):
-        given = {key: item for key, item in value.items() if item is not None}
-        return f"({', '.join(f'{key} {_short(item)}' for key, item in given.items())})"
-    return str(value)
 
 
 def _some(pointer: Pointer | None) -> tuple[Pointer, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ai4diag.evaluation.report import words
-from ai4diag.packaging.evidence.documents.numbers import said
+from ai4diag.packaging.evidence.documents.figures import said
 from ai4diag.packaging.evidence.documents.pointers import (
     ENVIRONMENT,
     ESTIMATES,
@@ -14,15 +14,13 @@ from ai4diag.packaging.evidence.documents.pointers import (
     VERIFICATION,
     Pointer,
 )
-from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
+from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip, settings
 
 
 def network(run: Run) -> Answer:
     """The kind of model with its settings."""
     model = run.recipe["model"]
-    own = ", ".join(
-        f"{key} {value}" for key, value in model.items() if key != "network" and value not in (None, [], ())
-    )
+    own = settings({key: value for key, value in model.items() if key != "network"})
     text = f"Network {model['network']}{f' ({own})' if own else ''}. Files bound by SHA-256. {_in_code(run)}"
     return Answer(text, (*run.of_record("recipe", "model"), *run.of_record("model")), whole=run.settled)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ai4diag.evaluation.report import sections, words
 from ai4diag.evaluation.targets import shown_as
-from ai4diag.packaging.evidence.documents.numbers import said
+from ai4diag.packaging.evidence.documents.figures import said
 from ai4diag.packaging.evidence.documents.pointers import ESTIMATES, MODEL_CARD, Pointer
 from ai4diag.packaging.evidence.documents.run import Answer, Run, Skip
 
