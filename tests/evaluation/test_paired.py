@@ -12,10 +12,13 @@ from sklearn import metrics
 
 from ai4diag.config.plan import Evaluate, Interval, OperatingPoint
 from ai4diag.errors import ConfigError, DataError, UsageError
+from ai4diag.evaluation.binary_scores import BinaryScores
 from ai4diag.evaluation.bootstrap import resamples
+from ai4diag.evaluation.classification import Threshold
 from ai4diag.evaluation.evaluate import evaluate
 from ai4diag.evaluation.paired import Side, compare, holm
 from ai4diag.evaluation.paired_words import direction, judge
+from ai4diag.evaluation.remembered import Remembered
 from ai4diag.evaluation.truth import differing
 from ai4diag.masks import encode
 from ai4diag.types import Estimate
@@ -369,3 +372,18 @@ def test_an_interval_of_the_difference_covers_it():
         tested += found.delong.low <= true <= found.delong.high
     assert 0.91 <= held / 200 <= 0.985
     assert 0.91 <= tested / 200 <= 0.985
+
+
+def test_what_was_asked_with_the_same_weights_is_answered_from_memory():
+    table = tabular(n=40)
+    scores = BinaryScores(table, ["healthy", "ill"], Threshold(0.5, "fixed", {0: 0.5}))
+    asked, remembered = [], Remembered(scores)
+    inner = scores.statistic(scores.entries)
+    scores.statistic = lambda entries: lambda weights: asked.append(len(weights)) or inner(weights)
+    weights = np.random.default_rng(1).integers(0, 3, (5, 80)).astype(float)
+    for _ in range(2):
+        for given in (weights, weights[:, ::-1]):
+            found = remembered.statistic(scores.entries)(given)
+            np.testing.assert_array_equal(found, inner(np.ascontiguousarray(given)))
+    assert asked == [5, 5]
+    assert (remembered.entries, remembered.presence.shape) == (scores.entries, (80, 2))

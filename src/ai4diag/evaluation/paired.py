@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,13 @@ from ai4diag.evaluation.evaluate import (
 )
 from ai4diag.evaluation.paired_words import Verdict, judge
 from ai4diag.evaluation.predictions import check
+from ai4diag.evaluation.remembered import Remembered
 from ai4diag.evaluation.targets import scored_by
 from ai4diag.evaluation.truth import differing
 from ai4diag.types import Estimate
 
 ScoresOf = Callable[..., Scores]
-"""From the position of a side, and which cases (all, when left out), to these cases ready to be weighted."""
+"""From the position of a side, and a subgroup (all cases, when left out), to these cases ready to be weighted."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +168,14 @@ def compare(
     tables, left_out = _same_cases(sides, target, classes)
     check_columns(tables[0], (plan.interval.unit,), "interval.unit")
     check_columns(tables[0], plan.subgroups, "subgroups")
+    inside_of = {f"{a}={name}": inside for a in plan.subgroups for name, inside in groups(tables[0][a])}
     scoring = scored_by(target)
     points = [_operating_point(side, target, classes) for side in sides]
 
-    def scores_of(position: int, inside: npt.NDArray[np.bool_] | None = None) -> Scores:
-        rows = tables[position] if inside is None else tables[position][inside]
-        return scoring.scores(rows, classes, points[position])
+    @cache
+    def scores_of(position: int, subgroup: str = "") -> Scores:
+        rows = tables[position][inside_of[subgroup]] if subgroup else tables[position]
+        return Remembered(scoring.scores(rows, classes, points[position]))
 
     unit = tables[0][plan.interval.unit]
     level = 1 - (1 - plan.interval.level) / (len(sides) - 1)
@@ -179,9 +183,8 @@ def compare(
     comparisons = []
     for position in range(1, len(sides)):
         pairs = _pairs(scores_of(0), scores_of(position), tables[0], plan)
-        for attribute in plan.subgroups:
-            for name, inside in groups(tables[0][attribute]):
-                pairs.append(_in_subgroup(scores_of, position, inside, tables[0], plan, f"{attribute}={name}"))
+        for subgroup, inside in inside_of.items():
+            pairs.append(_in_subgroup(scores_of, position, inside, tables[0], plan, subgroup))
         headline = (
             _headline(scores_of(0), scores_of(position), tables[0], plan, level)
             if len(sides) > 2
@@ -276,7 +279,7 @@ def _in_subgroup(
 ) -> Pair:
     n_units = int(rows.loc[inside, plan.interval.unit].nunique())
     if n_units >= plan.minimum_n:
-        return _pairs(scores_of(0, inside), scores_of(position, inside), rows[inside], plan, subgroup)[0]
+        return _pairs(scores_of(0, subgroup), scores_of(position, subgroup), rows[inside], plan, subgroup)[0]
     note = f"masked: fewer than {plan.minimum_n} patients"
     nothing = Estimate(plan.primary, np.nan, np.nan, np.nan, int(inside.sum()), n_units, "test", subgroup, note)
     return Pair(nothing, nothing, nothing)
