@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from ai4diag.packaging.evidence.compare import compare_estimates, compare_texts
+from ai4diag.packaging.evidence.compare import compare_estimates, compare_texts, compare_versions
 from ai4diag.types import Estimate
 
 AUROC = Estimate("auroc", 0.9, 0.8, 0.95, 100, 50)
@@ -106,3 +106,35 @@ def test_many_differences_are_counted():
     found = numbers("\n".join(f"a {k}" for k in range(20)), "\n".join(f"a {k + 100}" for k in range(20)))
     assert len(found) == 6
     assert found[-1] == "f: 15 more differences of this kind."
+
+
+@pytest.mark.parametrize(
+    ("found", "again", "said"),
+    [
+        ("The AUROC is 0.990.", "The AUROC is 0.900.", "found 0.990, regenerated 0.900"),
+        ("Its AUROC: 0.990.", "The AUROC is 0.900.", "found 0.990, which is regenerated nowhere"),
+        ("<td>0.990</td>", "<td>0.900</td>", "found 0.990, which is regenerated nowhere"),
+        ("The AUROC is 0.800.", "The AUROC is 0.900.", "found 0.800, regenerated 0.900"),  # its limit is no value
+    ],
+)
+def test_a_number_that_another_version_is_said_to_have_written_is_compared(found, again, said):
+    assert said in compare_versions(found, again, "f", [AUROC]).numbers[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "again"),
+    [
+        ("Its AUROC: 0.900.", "The AUROC is 0.900."),
+        ("It is 90.00 of 100.", "The AUROC is 0.900."),
+        ("Item 7 of 40.", "Item 8 of 41."),
+        ("| Item a | 0.900 |\n| Item b | 0.800 |", "| Item c | 0.950 |\n| Item d | 0.900 |"),
+        ("At 0.50 errors: 0.900\nAt 1.00 errors: 0.800", "At 1.00 errors: 0.800.\nAt 0.50 errors: 0.900."),
+        ("<td>0.900</td>", "<td>0.900</td><td>0.123</td>"),
+        ('<svg viewBox="0 0 1.25 2.25"><path d="M1.25 3.45"/></svg>', '<svg viewBox="0 0 9.25 2.25"></svg>'),
+        ("<style>a { margin: 0.85rem }</style>", "<style>a { margin: 0.95rem }</style>"),
+    ],
+)
+def test_what_another_version_words_draws_or_counts_otherwise_is_no_difference_in_numbers(found, again):
+    result = compare_versions(found, again, "f", [AUROC])
+    assert result.numbers == []
+    assert bool(result.texts) == (found != again)

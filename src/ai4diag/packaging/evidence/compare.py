@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from ai4diag.types import Estimate
@@ -22,8 +22,9 @@ NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?")
 DECIMAL = re.compile(r"\d+\.\d{2,}")
 """A number as estimates are shown."""
 TAG = re.compile(r"(?=<)|\n")
-STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
-DRAWING = re.compile(r"<(?:path|use|line|rect|circle|g|polyline|polygon|text|svg)\b")
+WORD = re.compile(r"[^\W\d_]{3,}")
+ONE_LINE = re.compile(r"<style.*?</style>|<[^>]*>", re.DOTALL)
+DRAWING = re.compile(r"<(?:path|use|line|rect|circle|g|polyline|polygon|text|svg|defs|clipPath|/g|/text|/svg|/defs)\b")
 
 
 @dataclass
@@ -87,7 +88,7 @@ def _called(key: tuple[str, str, str]) -> str:
 
 
 def compare_texts(found: str, again: str, where: str) -> Differences:
-    """Return where a text differs from the one made again.
+    """Return where a text differs from the one that the same code makes again.
 
     Pieces (lines; tags of HTML) that stand at the same place are compared word by word; where the number of pieces
     differs, pieces that occur in one text alone are matched by their words. A piece with the same words and other
@@ -105,16 +106,13 @@ def compare_texts(found: str, again: str, where: str) -> Differences:
         pairs, missing = _matched(pieces, made)
     known = set(DECIMAL.findall(again))
     for piece, other in pairs:
+        foreign = [] if _no_estimates(piece) else sorted(set(DECIMAL.findall(piece)) - known)
         if other is not None and _words(piece) == _words(other):
             if not _drawn_alike(piece, other):
                 result.numbers.append(_numbers_differ(piece, other, where))
+        elif foreign:
+            result.numbers.append(_nowhere(foreign[0], piece, where))
         else:
-            foreign = [] if DRAWING.match(piece) or piece.startswith("<style") else set(DECIMAL.findall(piece)) - known
-            if foreign:
-                result.numbers.append(
-                    f"{where}: found {min(foreign)}, which is regenerated nowhere, in '{_short(piece)}'."
-                )
-                continue
             made_again = f"regenerated '{_short(other)}'" if other is not None else "nothing of the kind is regenerated"
             result.texts.append(f"{where}: found '{_short(piece)}', {made_again}.")
     result.texts += [f"{where}: '{_short(piece)}' is missing." for piece in missing]
@@ -124,10 +122,61 @@ def compare_texts(found: str, again: str, where: str) -> Differences:
     return result
 
 
+def compare_versions(found: str, again: str, where: str, estimates: Sequence[Estimate]) -> Differences:
+    """Return where the numbers of a text that another version wrote are not those that come out now.
+
+    Words, drawings and counts may differ, since the other version may say other things. A sentence with the same words
+    and another decimal, where no other has these words, is a difference in numbers, and so is a decimal that neither
+    stands anywhere in the text made again nor is an estimate or a limit, rounded.
+    """
+    result = Differences()
+    pieces, made = (Counter(piece for piece in _pieces(text) if not _no_estimates(piece)) for text in (found, again))
+    known = set(DECIMAL.findall(again))
+    values = [value for item in estimates for value in (item.value, item.low, item.high)]
+    lacking, other_words = list((made - pieces).elements()), list((pieces - made).elements())
+    twins = _alone(lacking, {key for key in _alone(other_words) if len(WORD.findall(key)) > 1})
+    for piece in other_words:
+        twin = twins.get(_words(piece), "")
+        foreign = [text for text in DECIMAL.findall(piece) if text not in known and not _rounded(text, values)]
+        if twin and DECIMAL.findall(piece) != DECIMAL.findall(twin):
+            result.numbers.append(_numbers_differ(piece, twin, where))
+        elif foreign:
+            result.numbers.append(_nowhere(foreign[0], piece, where))
+    if other_words:
+        count = f"{len(other_words)} passage{'s are' if len(other_words) > 1 else ' is'}"
+        result.texts.append(f"{where}: {count} worded otherwise now, such as '{_short(other_words[0])}'.")
+    elif found != again:
+        result.texts.append(f"{where}: drawings or order are other ones now.")
+    result.numbers = _few(result.numbers, where)
+    return result
+
+
 def _pieces(text: str) -> list[str]:
-    """Return lines and tags; a style sheet is one piece."""
-    text = STYLE.sub(lambda sheet: sheet[0].replace("\n", " "), text)
+    """Return lines and tags, each in one line; a style sheet is one piece."""
+    text = ONE_LINE.sub(lambda part: part[0].replace("\n", " "), text)
     return [piece for piece in TAG.split(text) if piece.strip()]
+
+
+def _no_estimates(piece: str) -> bool:
+    return bool(DRAWING.match(piece)) or piece.startswith("<style")
+
+
+def _alone(pieces: Sequence[str], among: Container[str] | None = None) -> dict[str, str]:
+    """Return the pieces whose words no other of them has, by these words."""
+    count = Counter(map(_words, pieces))
+    found = {_words(piece): piece for piece in pieces if count[_words(piece)] == 1}
+    return {key: piece for key, piece in found.items() if among is None or key in among}
+
+
+def _rounded(text: str, values: Sequence[float]) -> bool:
+    """Whether a decimal is one of these numbers, or a hundred times it, rounded."""
+    digits, number = len(text.partition(".")[2]), float(text)
+    near = 0.5000001 * 10.0**-digits
+    return any(abs(abs(value) - number) <= near or abs(100 * abs(value) - number) <= near for value in values)
+
+
+def _nowhere(number: str, piece: str, where: str) -> str:
+    return f"{where}: found {number}, which is regenerated nowhere, in '{_short(piece)}'."
 
 
 def _matched(pieces: list[str], made: list[str]) -> tuple[list[tuple[str, str | None]], list[str]]:

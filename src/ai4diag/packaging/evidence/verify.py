@@ -20,7 +20,7 @@ from ai4diag.evaluation.evaluate import Evaluation
 from ai4diag.evaluation.gate import check_gate
 from ai4diag.files import sha256_bytes, sha256_file, to_json
 from ai4diag.packaging.evidence import contents, limits, pack, signing
-from ai4diag.packaging.evidence.compare import TOLERANCE, compare_estimates, compare_texts
+from ai4diag.packaging.evidence.compare import TOLERANCE, compare_estimates, compare_texts, compare_versions
 from ai4diag.packaging.evidence.contents import ESTIMATES, MANIFEST, RECORD, Stated
 from ai4diag.packaging.evidence.sbom import listed, packages
 from ai4diag.types import Estimate
@@ -154,14 +154,22 @@ def _check_numbers(folder: Path, listing: Mapping[str, Any], verdict: PackVerdic
     """Make everything again that follows from what the pack states, and compare."""
     import json
 
+    here = listing.get("writer") == pack.writer()
+    if not here:
+        version = (listing.get("writer") or {}).get("version")
+        verdict.remarks.append(
+            f"Written by ai4diag {version} in another state or environment than this {__version__}: its numbers are "
+            "compared, its words are not."
+        )
+    verdict.remarks.append(NOT_REGENERATED)
     try:
         stated = contents.read(folder)
         evaluation = stated.evaluate()
         found = [Estimate.from_dict(item) for item in json.loads(limits.read_text(folder / ESTIMATES))]
         verdict.gate_met = bool(stated.plan.accept) and not check_gate(evaluation.estimates, stated.plan.accept)
         verdict.problems += _contradictions(stated, listing, evaluation)
-        _check_estimates(folder, stated, found, evaluation, verdict)
-        _check_texts(folder, stated, found, evaluation, listing, verdict)
+        _check_estimates(folder, stated, found, evaluation, here, verdict)
+        _check_texts(folder, stated, found, evaluation, here, verdict)
         if listed(stated.sbom) == packages(stated.environment):
             verdict.checked.append(f"The bill of materials lists the {len(packages(stated.environment))} packages.")
         else:
@@ -207,16 +215,16 @@ def _same_cases(stated: Stated) -> bool:
 
 
 def _check_estimates(
-    folder: Path, stated: Stated, found: list[Estimate], evaluation: Evaluation, verdict: PackVerdict
+    folder: Path, stated: Stated, found: list[Estimate], evaluation: Evaluation, here: bool, verdict: PackVerdict
 ) -> None:
     before = len(verdict.problems)
-    verdict.problems += compare_estimates(found, evaluation.estimates, ESTIMATES)
+    verdict.problems += compare_estimates(found, evaluation.estimates, ESTIMATES, more=not here)
     headline = Estimate.from_dict(dict(stated.record["headline"]))
-    verdict.problems += compare_estimates([headline], evaluation.estimates[:1], RECORD)
+    verdict.problems += compare_estimates([headline], evaluation.estimates[:1], RECORD, more=not here)
     if len(verdict.problems) > before:
         return
-    text = to_json([item.as_dict() for item in evaluation.estimates]) + "\n"
-    identical = text == limits.read_text(folder / ESTIMATES)
+    again = {to_json(item.as_dict()) for item in evaluation.estimates}
+    identical = all(to_json(item.as_dict()) in again for item in found)
     how = "to the last bit" if identical else f"within {TOLERANCE:g}"
     cases = len(stated.predictions)
     verdict.checked.append(f"All {len(found)} estimates come out of the {cases:,} predictions again, {how}.")
@@ -227,28 +235,27 @@ def _check_texts(
     stated: Stated,
     found: list[Estimate],
     evaluation: Evaluation,
-    listing: Mapping[str, Any],
+    here: bool,
     verdict: PackVerdict,
 ) -> None:
     """Compare report and documents with those made again; of another version only the numbers must be the same."""
     if not compare_estimates(found, evaluation.estimates, ESTIMATES):
         evaluation = contents.with_estimates(evaluation, found)  # the digits of the pack, which were found to agree
-    here = listing.get("writer") == pack.writer()
-    whole = True
+    before = len(verdict.problems)
     for name, text in contents.made(stated, evaluation).items():
         if name == ESTIMATES:
             continue
         if not (folder / name).is_file():
             (verdict.problems if here else verdict.remarks).append(f"{name} is not in the pack, and should be.")
             continue
-        differences = compare_texts(limits.read_text(folder / name), text, name)
-        verdict.problems += differences.numbers
-        (verdict.problems if here else verdict.remarks).extend(differences.texts)
-        whole = whole and not differences.numbers and not (here and differences.texts)
-    if whole:
-        how = "" if here else "; their words come from another version or environment of ai4diag"
+        shown = limits.read_text(folder / name)
+        if here:
+            differences = compare_texts(shown, text, name)
+            verdict.problems += differences.numbers + differences.texts
+        else:
+            differences = compare_versions(shown, text, name, evaluation.estimates)
+            verdict.problems += differences.numbers
+            verdict.remarks += differences.texts
+    if len(verdict.problems) == before:
+        how = "" if here else "; their words are those of another version"
         verdict.checked.append(f"Every number of report and documents comes out again{how}.")
-    if not here:
-        version = (listing.get("writer") or {}).get("version")
-        verdict.remarks.append(f"Written by ai4diag {version} in another state or environment than this {__version__}.")
-    verdict.remarks.append(NOT_REGENERATED)
