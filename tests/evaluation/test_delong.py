@@ -19,7 +19,7 @@ OVARIAN = """
 4.3 6.5 4 1  3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1  3.5 6.2 5 1
 2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1  3.6 6.6 5 1
 """
-"""Albumin, total protein, K-G score, and whether surgery failed: the patients of DeLong et al. (1988) without missing
+"""Albumin, total protein, K-G score and outcome of the patients of DeLong et al. (1988) without missing
 values, as the SAS/STAT User's Guide lists them (PROC LOGISTIC, example "Comparing ... Characteristic Curves")."""
 
 
