@@ -209,3 +209,19 @@ def test_log_odds_of_the_ends_of_the_scale_have_no_interval():
     assert found.value[0] == 1
     assert np.isnan(found.low[0])
     assert found.notes == ("no interval: log odds of 0 and 1 are infinite",)
+
+
+def test_groups_of_units_left_out_give_the_acceleration_of_single_ones(monkeypatch):
+    values = np.random.default_rng(9).exponential(1, 3000)
+    plan = Interval(resamples=2000, method="bca")
+    alone = intervals(mean_of(values), np.arange(3000), plan)
+    monkeypatch.setattr(bootstrap, "ONE_BY_ONE", 2999)
+    monkeypatch.setattr(bootstrap, "GROUPS", 300)
+    together = intervals(mean_of(values), np.arange(3000), plan)
+    plain = intervals(mean_of(values), np.arange(3000), Interval(resamples=2000))
+    width = plain.high[0] - plain.low[0]
+    assert together.low[0] == pytest.approx(alone.low[0], abs=0.01 * width)
+    assert together.high[0] == pytest.approx(alone.high[0], abs=0.01 * width)
+    assert not np.array_equal(alone.low, plain.low)
+    single = bootstrap._leave_one_out(mean_of(values[:60]), np.arange(60), 60)
+    np.testing.assert_allclose(single[:, 0], (values[:60].sum() - values[:60]) / 59)

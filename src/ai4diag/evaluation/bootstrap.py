@@ -33,6 +33,8 @@ BLOCK = 4_000_000
 """Resamples x cases that are held at once: 32 MB of weights."""
 LARGE = 3_000_000
 """Weights from which they are laid out row by row for the compiled loops; sums over cases differ in their last bit."""
+ONE_BY_ONE, GROUPS = 20_000, 2000
+"""Units that BCa leaves out one by one at most, and the groups in which it leaves out more."""
 AT_ONCE = 250_000
 """Draws that are held at once: 2 MB, which stay near the processor. Any number gives the same draws."""
 WORTH_COMPILING = 20_000_000
@@ -211,12 +213,18 @@ def stratify(codes: Ints, n_units: int, presence: npt.NDArray[np.bool_] | None, 
 
 
 def _leave_one_out(statistic: Statistic, codes: Ints, n_units: int) -> Floats:
+    """Return the statistic without each unit, `(units, S)`; of very many units, without each of 2,000 groups.
+
+    The acceleration is the skewness of these values over 6 times the root of their number, which groups leave the same:
+    sums of k units are less skew by the root of k.
+    """
+    groups = np.arange(n_units) % (n_units if n_units <= ONE_BY_ONE else GROUPS)
+    n_groups = int(groups.max()) + 1
     rows = max(1, BLOCK // max(len(codes), 1))
     blocks = []
-    for first in range(0, n_units, rows):
-        weights = np.ones((min(rows, n_units - first), n_units))
-        weights[np.arange(len(weights)), first + np.arange(len(weights))] = 0
-        blocks.append(statistic(_of_cases(weights, codes)))
+    for first in range(0, n_groups, rows):
+        left_out = np.arange(first, min(first + rows, n_groups))
+        blocks.append(statistic(_of_cases((groups != left_out[:, None]).astype(np.float64), codes)))
     return np.concatenate(blocks)
 
 
