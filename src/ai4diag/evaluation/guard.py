@@ -88,7 +88,8 @@ def refuse(test: pd.DataFrame, target: str, classes: Sequence[str], plan: Evalua
         for label, shown in _shown(test, target, classes).items():
             if len(np.unique(unit[shown])) == 1:
                 said = f"one patient alone has cases of {label}, and the whole value hangs on that patient"
-                found = Caution(plan.primary, said, "more patients, or choose accuracy or brier")
+                other = "specificity, or brier" if target == "binary" else "brier_integrated"
+                found = Caution(plan.primary, said, f"{other}, and gather more patients")
     if found is not None:
         raise ConfigError(f"evaluate.primary: {found.name} would mislead: {found.found}.", f"Look at {found.instead}.")
 
