@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from sklearn import metrics
@@ -404,6 +405,35 @@ def test_the_report_says_plainly_what_is_not_known(tmp_path, monkeypatch):
         assert f"{first['value']:.3f}" in done.output
     done = CliRunner().invoke(cli, ["evaluate", "breast-mass", "--out", "x"])
     assert "--out belongs to --predictions" in done.output
+
+
+def test_pictures_of_cases_are_shown_where_the_plan_names_their_folder(tmp_path):
+    truth, results = coco()
+    write_coco(tmp_path, truth, results)
+    (tmp_path / "seen").mkdir()
+    for image in truth["images"][1:]:
+        Image.fromarray(np.full((100, 120, 3), 90, np.uint8)).save(tmp_path / "seen" / image["file_name"])
+    Image.fromarray(np.zeros((1000, 1200, 3), np.uint8)).save(tmp_path / "seen" / "s1.png")
+    found = score(tmp_path, "found.json", BOXES + "images: seen\n")
+    assert found.context.picture("s0.png") is None
+    image, scale = found.context.picture("s2.png")
+    assert (image.shape, scale) == ((100, 120, 3), (1.0, 1.0))
+    image, scale = found.context.picture("s1.png")
+    assert image.shape == (533, 640, 3)
+    assert scale == (533 / 1000, 640 / 1200)
+    found.write(tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").read_text().count("data:image") >= 5
+    with pytest.raises(DataError, match="nowhere is no folder"):
+        score(tmp_path, "found.json", BOXES + "images: nowhere\n")
+    pairs = write_maps(tmp_path)
+    (tmp_path / "scans").mkdir()
+    nib.save(nib.Nifti1Image(pairs[0][0].astype(np.float32) * 10, AFFINE), tmp_path / "scans" / "p0_0.nii.gz")
+    nib.save(nib.Nifti1Image(np.ones((3, 3, 3), np.float32), AFFINE), tmp_path / "scans" / "p0_1.nii.gz")
+    maps = score(tmp_path, "found", MASKS + "images: scans\n")
+    np.testing.assert_array_equal(maps.context.volume("p0_0") > 100, pairs[0][0] > 0)
+    assert maps.context.volume("p1_2") is None
+    with pytest.raises(DataError, match=r"p0_1\.nii\.gz has sides \(3, 3, 3\)"):
+        maps.context.volume("p0_1")
 
 
 def test_foreign_detections_are_compared(tmp_path):

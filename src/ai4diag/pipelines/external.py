@@ -40,6 +40,8 @@ class Plan(Settings):
     """CSV with case_id, patient_id and any attributes, as seen from the plan's folder."""
     patient_pattern: str | None = None
     """Regular expression that finds the patient in the name of a case: its one group."""
+    images: str | None = None
+    """Folder of the images, or of the volumes below label maps, for the pictures of the report."""
     missing: Literal["wrong", "leave_out", "refuse"] | None = None
     """What a case without a prediction counts as; None: as wrong (boxes, masks), or the table is refused."""
     extra: Literal["leave_out", "refuse"] = "refuse"

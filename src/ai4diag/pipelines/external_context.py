@@ -15,6 +15,7 @@ from ai4diag.evaluation.report import DatasetFacts, PartLine, ReportContext
 from ai4diag.evaluation.truth import truth_columns
 from ai4diag.files import sha256_file
 from ai4diag.pipelines.external import Asked
+from ai4diag.pipelines.external_pictures import pictures
 from ai4diag.pipelines.foreign import Foreign
 from ai4diag.types import Finding
 
@@ -44,8 +45,9 @@ def external_context(path: Path, asked: Asked, foreign: Foreign, evaluation: Eva
         recipe=plan.model_dump(mode="json"),
         dataset=DatasetFacts(
             name=path.name,
-            title=f"cases of {path.name}",
+            title=f"Cases of {path.name}",
             description="The cases are those that were handed in with the predictions; there is no dataset card.",
+            terms="Those of whoever handed the cases in; they are not known here.",
         ),
         limits=(
             "The predictions were made elsewhere. What the model is, what it learned from and how its threshold was "
@@ -60,6 +62,7 @@ def external_context(path: Path, asked: Asked, foreign: Foreign, evaluation: Eva
         checked=_checked(foreign, len(files)),
         not_checked=_not_checked(foreign, asked),
         outside=path.name,
+        **pictures(asked, foreign),
     )
 
 
