@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from ai4diag.config.plan import Interval
@@ -188,3 +190,24 @@ def test_one_patient_with_a_class_gives_an_area_but_no_variance():
 def test_bad_input_is_refused(arguments, said):
     with pytest.raises(DataError, match=said):
         delong(*arguments)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), n_patients=st.integers(6, 40), cases=st.integers(1, 5))
+def test_what_holds_for_any_cases(seed, n_patients, cases):
+    """A rising function of the scores changes nothing; turned scores turn the area; patients' names do not matter."""
+    truth, scores, unit = made_up(seed, n_patients, 3, cases)
+    areas = delong(truth, scores, unit)
+    if np.isnan(areas.covariance).any():
+        return
+    assert ((areas.value >= 0) & (areas.value <= 1)).all()
+    assert np.linalg.eigvalsh(areas.covariance).min() > -1e-12
+    raised = delong(truth, np.exp(scores) + 3, unit + 100)
+    np.testing.assert_array_equal(raised.value, areas.value)
+    np.testing.assert_allclose(raised.covariance, areas.covariance, atol=1e-15)
+    turned = delong(truth, -scores, unit)
+    np.testing.assert_allclose(turned.value, 1 - areas.value, atol=1e-12)
+    np.testing.assert_allclose(turned.covariance, areas.covariance, atol=1e-12)
+    order = np.random.default_rng(seed).permutation(len(truth))
+    mixed = delong(truth[order], scores[:, order], unit[order])
+    np.testing.assert_allclose(mixed.covariance, areas.covariance, atol=1e-12)
