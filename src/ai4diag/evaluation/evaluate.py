@@ -22,7 +22,7 @@ from ai4diag.types import Estimate
 
 SHARES = (
     "auroc", "auprc", "accuracy", "balanced_accuracy", "exact_match", "f1", "sensitivity", "specificity", "ppv", "npv",
-    "map", "froc_cpm", "dice", "iou", "surface_dice", "c_index",
+    "map", "froc", "dice", "iou", "surface_dice", "c_index",
 )  # fmt: skip
 """Estimates that lie within 0..1, 1 being best, also with something behind, such as `auroc_macro`."""
 MOST_VALUES = 12
