@@ -133,7 +133,7 @@ def who(cases: Sequence[str], asked: Asked, known: pd.DataFrame | None = None) -
     """Return case_id, patient_id, site and attributes of cases, and whether the patients are known.
 
     Args:
-        cases: their names, such as `p01_t2.png`.
+        cases: their names, such as `p01_t2`.
         asked: names the table of patients, or the pattern.
         known: columns that are known already, one line per case.
 
@@ -145,7 +145,7 @@ def who(cases: Sequence[str], asked: Asked, known: pd.DataFrame | None = None) -
     if known is not None:
         base = pd.concat([base, known.reset_index(drop=True)], axis=1)
     if asked.plan.patients is not None:
-        table = _patients(asked)
+        table = _patients(asked, cases)
         base = base.drop(columns=[name for name in table if name != "case_id" and name in base])
         base = base.merge(table, "left", "case_id")
         absent = base.loc[base["patient_id"].isna(), "case_id"].tolist()
@@ -160,11 +160,14 @@ def who(cases: Sequence[str], asked: Asked, known: pd.DataFrame | None = None) -
     return base.assign(site=base.get("site", ""), fold=0, part="test"), is_known
 
 
-def _patients(asked: Asked) -> pd.DataFrame:
+def _patients(asked: Asked, cases: Sequence[str]) -> pd.DataFrame:
+    """Return the table of patients; its cases may be called like their files, with the ending."""
     assert asked.plan.patients is not None
     path = asked.beside(asked.plan.patients)
     table, _ = read_table(path)
     need(table, ("case_id", "patient_id"), str(path))
+    known = set(cases)
+    table["case_id"] = [name if name in known else Path(name).stem for name in table["case_id"].astype(str)]
     if (double := table["case_id"].duplicated()).any():
         raise DataError(f"{path}: case '{table['case_id'][double].iloc[0]}' is there twice.", "Keep one line a case.")
     return table

@@ -40,7 +40,8 @@ def read(path: Path, asked: Asked) -> Foreign:
         )
     results = read_coco_results(path, index)
     _refuse_fractions(path, results, annotations)
-    images = {number: str(item["file_name"]) for number, item in index.images.items()}
+    files = {number: str(item["file_name"]) for number, item in index.images.items()}
+    images = _cases(files)
     silent = [name for number, name in images.items() if number not in results]
     notes = []
     if silent and asked.plan.missing == "refuse":
@@ -55,14 +56,21 @@ def read(path: Path, asked: Asked) -> Foreign:
     lines = []
     beyond = 0
     for number, name in images.items():
-        beyond += _beyond(path, name, annotations[name], results.get(number))
-        lines.append(_line(annotations[name], results.get(number), position))
+        truth = annotations[files[number]]
+        beyond += _beyond(path, name, truth, results.get(number))
+        lines.append(_line(truth, results.get(number), position))
     if beyond:
         notes.append(f"{beyond} detections reach beyond the edge of their image; they are scored as they are.")
     table = pd.concat([known, pd.DataFrame(lines)], axis=1)
     if not (table[["size_0", "size_1"]] > 0).all(axis=None):
         table = table.drop(columns=["size_0", "size_1"])
     return Foreign(table, classes, (*notes, *unknown_patients(is_known)), is_known, tuple({path: 0, beside: 0}))
+
+
+def _cases(files: dict[int, str]) -> dict[int, str]:
+    """Return the name of each case: of its file without the ending, unless two would then be called the same."""
+    stems = {number: Path(name).stem for number, name in files.items()}
+    return stems if len(set(stems.values())) == len(stems) else files
 
 
 def _line(truth: Annotation, found: CocoResults | None, position: dict[str, int]) -> dict[str, Any]:
