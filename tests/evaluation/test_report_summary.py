@@ -157,6 +157,7 @@ def test_the_margin_of_the_gate_by_hand(hundred):
 
 def test_looks_are_counted(hundred):
     assert ("Models tested on these cases", "not counted") in said(hundred).facts
+    assert ("Models tested on these cases", "this one alone") in said(hundred, look=1).facts
     plain = said(hundred, look=3)
     assert ("Models tested on these cases", "3, this one included") in plain.facts
     assert "3 models were tested on these cases; to choose the best flatters it a little." in plain.sure

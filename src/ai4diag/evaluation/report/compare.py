@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ai4diag.evaluation.paired_words import delong_text, line
+from ai4diag.evaluation.report import words
 from ai4diag.evaluation.report.svg import ACCENT, GREY, INK, drawing, inline_svg
 
 if TYPE_CHECKING:
@@ -46,9 +47,14 @@ def _section(item: Comparison, primary: str) -> dict[str, Any]:
         "delong": delong_text(item),
         "caption": f"Estimates of {a} and {b}, and {b} minus {a} with its interval",
         "columns": ("Estimate", "Of", a, b, f"{b} \N{MINUS SIGN} {a}", "Interval", "Note"),
-        "rows": [line(pair.reference, pair.other, pair.difference) for pair in item.pairs],
+        "rows": [_row(pair) for pair in item.pairs],
         **_forest(item, primary),
     }
+
+
+def _row(pair: Pair) -> list[str]:
+    name, group, *cells = line(pair.reference, pair.other, pair.difference)
+    return [words.name(name), words.group(group), *cells]
 
 
 def _forest(item: Comparison, primary: str) -> dict[str, Any]:
@@ -63,12 +69,14 @@ def _forest(item: Comparison, primary: str) -> dict[str, Any]:
             axes.plot([pair.difference.low, pair.difference.high], [y, y], color=colour, linewidth=2)
             axes.plot(pair.difference.value, y, marker="o", color=colour, markersize=6)
         axes.axvline(0, color=GREY, linestyle=(0, (6, 2)), linewidth=1, zorder=0)
-        axes.set_yticks(range(len(pairs)), [pair.reference.subgroup for pair in reversed(pairs)])
-        axes.set(ylim=(-0.6, len(pairs) - 0.4), xlabel=f"{primary}: {what}")
+        axes.set_yticks(range(len(pairs)), [words.group(pair.reference.subgroup) for pair in reversed(pairs)])
+        axes.set(ylim=(-0.6, len(pairs) - 0.4), xlabel=f"{words.name(primary)}: {what}")
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
-        reading = f"Difference of {primary}, {what}, with its interval. Dashed line: no difference. {_span(pairs[0])}"
-        svg = inline_svg(figure, f"forest-{item.other.lower()}", f"Difference of {primary}, {what}", reading)
+        reading = f"Difference of {words.name(primary)}, {what}, with its interval. Dashed line: no difference. {_span(pairs[0])}"
+        svg = inline_svg(
+            figure, f"forest-{item.other.lower()}", f"Difference of {words.name(primary)}, {what}", reading
+        )
     return {"svg": svg, "reading": reading}
 
 

@@ -111,7 +111,7 @@ def _facts(headline: Estimate, context: ReportContext) -> list[tuple[str, str]]:
         found.append(("Trained on", "not known"))
     if train:
         found.append(("Trained on", words.counted(train, "other case")))
-    looks = "not counted" if not context.look else f"{context.look}, this one included"
+    looks = {0: "not counted", 1: "this one alone"}.get(context.look, f"{context.look}, this one included")
     return [*found, ("Models tested on these cases", looks)]
 
 
