@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ai4diag.data.readers.coco import read_coco
+from ai4diag.data.readers.coco import CocoIndex, read_coco, read_coco_results
 from ai4diag.data.readers.yolo import read_names, read_yolo
 from ai4diag.data.volume import read_volume
 from ai4diag.errors import DataError
@@ -96,6 +96,19 @@ def test_any_value_in_a_coco_file(tmp_path, key, field, value):
     (tmp_path / "a.json").write_text(json.dumps(content))
     found = or_refused(lambda: read_coco(tmp_path / "a.json"), "a.json") or {}
     assert all(np.isfinite(annotation.boxes).all() for annotation in found.values())
+
+
+@given(field=st.integers(0, 5), value=json_values)
+@fuzz
+def test_any_value_in_coco_results(tmp_path, field, value):
+    known = CocoIndex({1: {"id": 1, "file_name": "a.png"}}, {1: "RBC"})
+    item = {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    content = value if field == 5 else [item]
+    if field < 5:
+        item[sorted(item)[field % len(item)]] = value
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    found = or_refused(lambda: read_coco_results(tmp_path / "r.json", known), "r.json") or {}
+    assert all(np.isfinite(item.boxes).all() and np.isfinite(item.scores).all() for item in found.values())
 
 
 @given(content=st.binary(max_size=60) | st.text("0123456789.- \nenaif", max_size=60).map(str.encode))

@@ -73,10 +73,9 @@ def _forest(item: Comparison, primary: str) -> dict[str, Any]:
         axes.set(ylim=(-0.6, len(pairs) - 0.4), xlabel=f"{words.name(primary)}: {what}")
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
-        reading = f"Difference of {words.name(primary)}, {what}, with its interval. Dashed line: no difference. {_span(pairs[0])}"
-        svg = inline_svg(
-            figure, f"forest-{item.other.lower()}", f"Difference of {words.name(primary)}, {what}", reading
-        )
+        title = f"Difference of {words.name(primary)}, {what}"
+        reading = f"{title}, with its interval. Dashed line: no difference. {_span(pairs[0])}"
+        svg = inline_svg(figure, f"forest-{item.other.lower()}", title, reading)
     return {"svg": svg, "reading": reading}
 
 
