@@ -350,11 +350,40 @@ def test_what_would_name_somebody_is_not_written(tmp_path):
     case = run.predictions["case_id"].iloc[0]
     for change in (
         {"answers": {next(iter(questions())): f"Ask about {case}."}},
-        {"readme": f"{run.readme}\nThe data are in /zz/home/ZZUSER.\n"},
+        {"readme": f"{run.readme}\nTrained on ZZHOST.\n"},
     ):
         with pytest.raises(DataError, match="of the evidence pack would name"):
             build(tmp_path / "toy", dataclasses.replace(run, **change))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_waiver_keeps_its_reason_but_not_the_cases_that_it_names(tmp_path):
+    run = source("ordinal")
+    one, other = run.context.findings
+    plain = dataclasses.replace(one, waived="Looked at by two readers.")
+    naming = dataclasses.replace(other, waived="ZZTRAIN-8 and ZZTRAIN-8x are one patient.", cases=("ZZTRAIN-8",))
+    context = dataclasses.replace(run.context, findings=(plain, naming))
+    made = build(tmp_path / "toy", dataclasses.replace(run, context=context))
+    reasons = [item["waived"] for item in read_json(made.folder / "context.json")["findings"]]
+    assert reasons == ["Looked at by two readers.", "(a case) and ZZTRAIN-8x are one patient."]
+    assert "(a case) and ZZTRAIN-8x" in (made.folder / "report.html").read_text()
+
+
+def test_a_case_that_a_card_or_a_readme_names_is_replaced(tmp_path):
+    run = source("ordinal")
+    case, patient = run.predictions["case_id"].iloc[0], run.predictions["patient_id"].iloc[0]
+    card = {**run.card, "pitfalls": [f"{case}.png is empty."]}
+    readme = f"{run.readme}\nSee `{case}` of {patient} in /zz/home/ZZUSER/scans.\n"
+    made = build(tmp_path / "toy", dataclasses.replace(run, card=card, readme=readme))
+    assert "See `(a case)` of (a case) in ~/scans." in (made.folder / "pipeline.md").read_text()
+    assert read_json(made.folder / "card.yaml")["pitfalls"] == ["(a case) is empty."]
+    assert verify_pack(made.folder).ok
+
+
+def test_a_case_of_the_training_part_is_not_named_either(tmp_path):
+    run = source("ordinal", cases=frozenset({"ZZTRAIN-55"}), answers={next(iter(questions())): "See ZZTRAIN-55."})
+    with pytest.raises(DataError, match="of the evidence pack would name"):
+        build(tmp_path / "toy", run)
 
 
 def test_the_same_run_gives_the_same_bytes_and_a_pack_is_replaced_whole(tmp_path):

@@ -113,14 +113,22 @@ def test_every_target_there_is_has_its_columns():
 )
 def test_an_identifier_is_found_in_any_text_and_not_repeated_in_the_error(text):
     with pytest.raises(DataError, match=r"report.html .* would name 1 cases") as error:
-        refuse_identifiers({"report.html": text}, {"ZZCASE-1", "Miller, Anna"}, [])
+        refuse_identifiers({"report.html": text}, frozenset({"ZZCASE-1", "Miller, Anna"}), [])
     assert "ZZCASE" not in str(error.value)
     assert "Miller" not in str(error.value)
+
+
+def test_examples_in_docstrings_hold():
+    import doctest
+
+    found = doctest.testmod(pseudonyms)
+    assert found.attempted > 1
+    assert found.failed == 0
 
 
 def test_words_and_numbers_that_only_look_alike_are_let_through():
     names = identifiers(["1", "42", 100, "yes", "123456", "ZZCASE-1"])
     assert names == {"123456", "ZZCASE-1"}
-    refuse_identifiers({"a": "100 cases, 42 %, yes, 0.123456, ZZCASE-11, xZZCASE-1"}, names, ["/home/zz"])
+    refuse_identifiers({"a": "100 cases, 42 %, yes, 0.123456, ZZCASE-11, xZZCASE-1"}, frozenset(names), ["/home/zz"])
     with pytest.raises(DataError, match="folder, the user or the name"):
-        refuse_identifiers({"a": "read from /home/zz/x"}, names, ["/home/zz"])
+        refuse_identifiers({"a": "read from /home/zz/x"}, frozenset(names), ["/home/zz"])

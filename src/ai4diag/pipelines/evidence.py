@@ -19,6 +19,7 @@ from ai4diag.pipelines import records
 from ai4diag.pipelines.workspace import Workspace
 
 if TYPE_CHECKING:
+    from ai4diag.data.prepared import Prepared
     from ai4diag.evaluation.report import ReportContext
     from ai4diag.packaging.evidence.signing import Ask
 
@@ -68,10 +69,10 @@ def build_pack(
         answers = read_answers(supplied.read_text(encoding="utf-8-sig"), str(supplied))
     folder = out if out is not None else usual_folder(workspace, record)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    context = record.context()
+    context, prepared = record.context(), _prepared(workspace, record)
     source = Source(
         record=record.facts,
-        context=_pictured(workspace, record, context) if pictures else context,
+        context=_pictured(prepared, record, context) if pictures else context,
         plan=record.plan,
         predictions=record.predictions(),
         estimates=record.estimates(),
@@ -82,6 +83,7 @@ def build_pack(
         answers=answers,
         paths=_paths(workspace),
         machine=_machine(),
+        cases=_cases(prepared),
     )
     return build(folder.resolve(), source, private_key=private_key, ask=ask)
 
@@ -105,21 +107,34 @@ def _machine() -> tuple[str, ...]:
     return tuple(sorted(identifiers(names - COMMON)))
 
 
-def _pictured(workspace: Workspace, record: records.Record, context: ReportContext) -> ReportContext:
-    """Return the context with the pictures of the prepared cases.
-
-    Raises:
-        UsageError: the prepared cases of this run are not there any more.
-    """
+def _prepared(workspace: Workspace, record: records.Record) -> Prepared | None:
+    """Return the prepared cases that the run was evaluated on; None when they are not there any more."""
     from ai4diag.data.prepared import Prepared
-    from ai4diag.pipelines.report_context import pictures
 
     wanted = record.facts["evaluated"].get("data_sha256")
     kept = sorted((workspace.root / "pipelines" / record.pipeline / "out").glob("**/prepared/prepared.json"))
     folder = next((path.parent for path in kept if sha256_file(path) == wanted), None)
-    if folder is None:
+    return None if folder is None else Prepared.open(folder)
+
+
+def _cases(prepared: Prepared | None) -> frozenset[str]:
+    """Return the identifiers of all cases and patients, those of the training part among them."""
+    if prepared is None:
+        return frozenset()
+    return frozenset(str(value) for name in ("case_id", "patient_id") for value in prepared.index[name].unique())
+
+
+def _pictured(prepared: Prepared | None, record: records.Record, context: ReportContext) -> ReportContext:
+    """Return the context with the pictures of the prepared cases.
+
+    Raises:
+        UsageError: they are not there any more.
+    """
+    from ai4diag.pipelines.report_context import pictures
+
+    if prepared is None:
         raise UsageError(
             f"The prepared cases of run {record.run_id} are not there any more; its pictures cannot be shown.",
             f"Leave out --with-pictures, or run `ai4diag prepare {record.facts['words']}`.",
         )
-    return replace(context, **pictures(Prepared.open(folder)))
+    return replace(context, **pictures(prepared))

@@ -31,8 +31,9 @@ from ai4diag.packaging.evidence.contents import MANIFEST, Stated
 from ai4diag.packaging.evidence.pictures import Pictures, kinds_of
 from ai4diag.packaging.evidence.pseudonyms import (
     Pseudonyms,
+    identifiers,
+    masked,
     pack_context,
-    pack_recipe,
     pack_record,
     pack_verdicts,
     pseudonymise,
@@ -65,6 +66,7 @@ class Source:
         answers: what people supplied.
         paths: folders of this machine to what stands for them; must not be in a pack.
         machine: words that name machine or user; must not be in a pack either.
+        cases: identifiers of cases that are not among the predictions (the training part), as far as they are known.
     """
 
     record: Mapping[str, Any]
@@ -79,6 +81,7 @@ class Source:
     answers: Mapping[str, str] = field(default_factory=dict)
     paths: Mapping[str, str] = field(default_factory=dict)
     machine: tuple[str, ...] = ()
+    cases: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -149,16 +152,21 @@ def _stated(source: Source) -> tuple[Stated, Pseudonyms]:
     predictions, names = pseudonymise(
         source.predictions, target=record["target"], classes=record["classes"], plan=source.plan
     )
+    found = identifiers([*source.cases, *(case for finding in source.context.findings for case in finding.cases)])
+    names = replace(names, hidden=names.hidden | found)
     context = pack_context(source.context, source.plan, names)
-    plain = without_paths(context.as_dict(), source.paths)
+
+    def leaves(value: Any) -> Any:
+        return masked(without_paths(value, source.paths), names.hidden)
+
     stated = Stated(
-        record=without_paths({**record, "recipe": pack_recipe(record["recipe"], names)}, source.paths),
-        context=ReportContext.from_dict(plain),
+        record=leaves(record),
+        context=ReportContext.from_dict(leaves(context.as_dict())),
         plan=source.plan,
         predictions=predictions,
-        verdicts=tuple(without_paths(pack_verdicts(source.verdicts), source.paths)),
-        readme=source.readme,
-        card=source.card,
+        verdicts=tuple(leaves(pack_verdicts(source.verdicts))),
+        readme=leaves(source.readme),
+        card=leaves(source.card),
         environment=source.environment,
         sbom=make_sbom(source.environment, record),
         supplied=source.answers,
@@ -195,7 +203,7 @@ def _refuse_names(folder: Path, source: Source, names: Pseudonyms) -> None:
     }
     authored = f"{source.readme}\n{source.card}"
     apart = {name for name in names.apart if name not in authored}  # a card may say which hospital the data are from
-    refuse_identifiers(texts, set(names.hidden) | apart, [*source.paths, *source.machine])
+    refuse_identifiers(texts, names.hidden | apart, [*source.paths, *source.machine])
 
 
 def manifest(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:

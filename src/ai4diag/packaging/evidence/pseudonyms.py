@@ -8,8 +8,10 @@ Columns that no number needs are dropped, free text and what a finding says abou
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,8 @@ VERDICT = (
 )
 """What of a verdict leaves."""
 WITHHELD = "not in the pack: it may name cases"
+CASE = "(a case)"
+"""Stands for an identifier in a text."""
 SHORTEST = 4
 """Characters of an identifier that is searched for; shorter ones are words like any other."""
 SHORTEST_NUMBER = 6
@@ -171,30 +175,17 @@ def pack_context(context: ReportContext, plan: Evaluate, names: Pseudonyms) -> R
     kept = "site" in plan.subgroups and not any(group.startswith("site=") for group in names.groups)
     hidden = {} if kept else {old: f"site {rank}" for rank, old in enumerate(sites, start=1)}
     parts = tuple(replace(line, site=hidden.get(line.site, line.site)) for line in context.parts)
-    counts: dict[tuple[Any, str], int] = {}
-    for finding in context.findings:
-        counts[finding.level, finding.code] = counts.get((finding.level, finding.code), 0) + 1
+    counts = Counter((finding.level, finding.code, finding.waived) for finding in context.findings)
     findings = tuple(
-        Finding(level, code, "the data", f"{count} of this kind", WITHHELD, "Ask whoever made the pack.")
-        for (level, code), count in counts.items()
+        Finding(level, code, "the data", f"{count} of this kind", WITHHELD, "Ask whoever made the pack.", waived=waived)
+        for (level, code, waived), count in counts.items()
     )
     hashes = {
         "predictions with identifiers (not in the pack)" if name.startswith("predictions ") else name: value
         for name, value in context.hashes.items()
     }
-    recipe = pack_recipe(context.recipe, names)
-    bare = replace(context, recipe=recipe, picture=None, volume=None, scan=None)
+    bare = replace(context, picture=None, volume=None, scan=None)
     return replace(bare, parts=parts, findings=findings, hashes=hashes)
-
-
-def pack_recipe(recipe: Mapping[str, Any], names: Pseudonyms) -> dict[str, Any]:
-    """Return a recipe whose waivers name no case: where they did, place and reason are withheld."""
-    waivers = []
-    for waiver in recipe["data"].get("waive") or ():
-        words = {word.strip(".!?*_") for word in WORD.findall(f"{waiver.get('where')} {waiver['reason']}")}
-        named = any(name in words for name in names.hidden)
-        waivers.append({"finding": waiver["finding"], "where": WITHHELD, "reason": WITHHELD} if named else dict(waiver))
-    return {**recipe, "data": {**recipe["data"], "waive": waivers}} if waivers else dict(recipe)
 
 
 def pack_record(record: Mapping[str, Any], headline: Estimate) -> dict[str, Any]:
@@ -237,7 +228,44 @@ def identifiers(values: Iterable[Any]) -> set[str]:
     return {text for text in texts if len(text) >= (SHORTEST_NUMBER if text.isdecimal() else SHORTEST)}
 
 
-def refuse_identifiers(texts: Mapping[str, str], names: set[str], paths: Iterable[str]) -> None:
+def count_named(text: str, names: frozenset[str]) -> int:
+    """Return how many of these identifiers stand in a text as words of their own."""
+    words = set(WORD.findall(text))
+    words |= {word.strip(".!?*_") for word in words}
+    words |= {word.rpartition(".")[0] for word in words}
+    return len(words & names) + sum(name in text for name in _of_several_words(names))
+
+
+@lru_cache(maxsize=8)
+def _of_several_words(names: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted((name for name in names if WORD.fullmatch(name) is None), key=len, reverse=True))
+
+
+def masked(value: Any, names: frozenset[str]) -> Any:
+    """Return plain values in which identifiers that stand as words of their own are replaced.
+
+    >>> masked({"pitfalls": ["scan-007.png is empty."]}, frozenset({"scan-007"}))
+    {'pitfalls': ['(a case) is empty.']}
+    """
+    if isinstance(value, str):
+        if not count_named(value, names):
+            return value
+        for name in _of_several_words(names):
+            value = value.replace(name, CASE)
+        return WORD.sub(lambda word: _masked_word(word[0], names), value)
+    if isinstance(value, Mapping):
+        return {key: masked(item, names) for key, item in value.items()}
+    return [masked(item, names) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _masked_word(word: str, names: frozenset[str]) -> str:
+    bare = word.strip(".!?*_")
+    if bare in names:
+        return word.replace(bare, CASE)
+    return CASE if word in names or word.rpartition(".")[0] in names or bare.rpartition(".")[0] in names else word
+
+
+def refuse_identifiers(texts: Mapping[str, str], names: frozenset[str], paths: Iterable[str]) -> None:
     """Refuse texts that hold an identifier as a word of its own, or a folder of this machine.
 
     Args:
@@ -248,11 +276,8 @@ def refuse_identifiers(texts: Mapping[str, str], names: set[str], paths: Iterabl
     Raises:
         DataError: the file is named and how many there are; not the identifiers, because errors are copied and sent.
     """
-    spaced = {name for name in names if WORD.fullmatch(name) is None}
     for where, text in texts.items():
-        words = set(WORD.findall(text))
-        words |= {word.strip(".!?*_") for word in words} | {word.rpartition(".")[0] for word in words}
-        count = len(words & names) + sum(name in text for name in spaced)
+        count = count_named(text, names)
         if count:
             raise DataError(
                 f"{where} of the evidence pack would name {count} cases, patients or sites.",
