@@ -28,6 +28,7 @@ from ai4diag.tracking.verification import keep_verdict
 from ai4diag.types import Estimate
 
 HOLDS, DOES_NOT, CANNOT = "holds", "does not hold", "cannot be verified"
+PRIVATE = "told in the run record: it may name cases and folders, and stays on its machine"
 NAMED = 5
 """So many packages and machine properties that differ are named."""
 MACHINE = ("cpu_model", "cpus", "gpu", "platform", "python", "threads", "vectors")
@@ -95,7 +96,8 @@ def verify_run(workspace: Workspace, record: Record, *, mirror: str | None, say:
         verdict = Verdict(_subject(record), CANNOT, reason=str(error), commit=commit)
     with exclusive(workspace.root / FOLDER / ".verdicts.lock", "a verdict", wait=True):
         record.add_verdict(verdict.as_dict())
-    return verdict, f"in the record, and {keep_verdict(workspace.root, record.run_id, record.verdicts())}"
+    public = [found | ({"reason": PRIVATE} if found["verdict"] == CANNOT else {}) for found in record.verdicts()]
+    return verdict, f"in the record, and {keep_verdict(workspace.root, record.run_id, public)}"
 
 
 def verify_committed(pipeline: Pipeline, *, mirror: str | None, say: Say) -> Verdict:
