@@ -165,7 +165,11 @@ def delong_text(comparison: Comparison) -> str:
     name = "DeLong, the cases of a patient together (Obuchowski)" if test.clustered else "DeLong"
     if math.isnan(test.p):
         return f"{name}: undefined, because the scores rank the cases alike or too few patients show a class."
-    return f"{name}: {b} - {a} {_signed(test.value)} [{_signed(test.low)}, {_signed(test.high)}], p = {test.p:.2g}"
+    return f"{name}: {b} - {a} {_signed(test.value)} [{_signed(test.low)}, {_signed(test.high)}], {_p(test.p)}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.0001" if value < 1e-4 else f"p = {value:.2g}"
 
 
 def line(reference: Estimate, other: Estimate, difference: Estimate) -> list[str]:
