@@ -220,3 +220,26 @@ def test_wrong_detections_are_refused(change, message):
                "scores": [[0.5]]}  # fmt: skip
     with pytest.raises(DataError, match=message):
         DetectionCases.from_lists(**{**columns, **change}, n_classes=2)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_precision_at_some_thresholds_is_that_among_all(compiled):
+    for seed in range(4):
+        matches = match(DetectionCases.from_lists(*random_images(seed, ignore=0.3), n_classes=3))
+        weights = np.random.default_rng(seed).integers(0, 3, (7, 12))
+        whole = average_precision(matches, weights, compiled=compiled)
+        for at in ([1], [0, 4], range(1, 11)):
+            found = average_precision(matches, weights, at=at, compiled=compiled)
+            np.testing.assert_array_equal(found[..., at], whole[..., at])
+            assert np.isnan(np.delete(found, at, axis=-1)).all()
+
+
+@pytest.mark.parametrize("weighing", ["drawn", "any"])
+def test_numba_and_numpy_agree_on_precision_also_where_images_have_no_weight(weighing):
+    for seed in range(20):
+        matches = match(DetectionCases.from_lists(*random_images(seed, ties=seed % 2 > 0, ignore=0.2), n_classes=3))
+        rng = np.random.default_rng(seed)
+        weights = rng.integers(0, 3, (9, 12)) if weighing == "drawn" else rng.gamma(1, 1, (9, 12))
+        weights = weights * (rng.random((9, 12)) < [0.2, 1][seed % 2])
+        one, other = (average_precision(matches, weights, compiled=compiled) for compiled in (False, True))
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)

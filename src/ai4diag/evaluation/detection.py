@@ -13,7 +13,7 @@ made non-increasing from the right and averaged at 101 recall levels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -203,13 +203,18 @@ def _match_group(overlap: Floats, ignore: npt.NDArray[np.bool_], ious: Floats) -
 
 
 def average_precision(
-    matches: Sequence[ClassMatches], weights: npt.ArrayLike | None = None, *, compiled: bool | None = None
+    matches: Sequence[ClassMatches],
+    weights: npt.ArrayLike | None = None,
+    *,
+    at: Sequence[int] | None = None,
+    compiled: bool | None = None,
 ) -> Floats:
     """Return average precision per class and IoU threshold.
 
     Args:
         matches: what `match` returned.
         weights: how often each image counts, `(n_images,)` or `(B, n_images)`; None counts each once.
+        at: positions of the IoU thresholds that are wanted, the others become NaN; None: all.
         compiled: True or False to force numba or numpy, which give the same numbers; None chooses by size.
 
     Returns:
@@ -220,16 +225,20 @@ def average_precision(
     draws = np.ones((1, n_images)) if weights is None else np.atleast_2d(np.ascontiguousarray(weights, np.float64))
     if compiled is None:
         compiled = len(draws) * sum(item.outcome.size for item in matches) > WORTH_COMPILING
+    wanted = list(range(len(matches[0].outcome)) if at is None else at)
     per_class = []
     for item in matches:
+        precision = np.full((len(draws), len(item.outcome)), np.nan)
+        outcome = np.ascontiguousarray(item.outcome[wanted])
         if compiled:
             from ai4diag.evaluation import kernels
 
-            per_class.append(
-                kernels.average_precision(item.outcome, item.image, item.truth_count, draws, RECALL_LEVELS)
+            precision[:, wanted] = kernels.average_precision(
+                outcome, item.image, item.truth_count, draws, RECALL_LEVELS
             )
         else:
-            per_class.append(_average_precision(item, draws))
+            precision[:, wanted] = _average_precision(replace(item, outcome=outcome), draws)
+        per_class.append(precision)
     result = np.stack(per_class, axis=1)
     return result[0] if weights is None or np.ndim(weights) == 1 else result
 

@@ -33,6 +33,8 @@ FROC_NAMES = ("froc_cpm", "sensitivity_at_1_fp")
 CAMELYON = FALSE_PER_IMAGE >= 1 / 4
 COLUMNS = ("truth_boxes", "truth_labels", "truth_ignore", "boxes", "labels", "scores")
 COUNT_NAMES = ("sensitivity", "ppv", "f1")
+AP_AT = {"map_50": (1,), "map_50_95": tuple(range(1, len(detection.IOUS))), "map_10": (0,)}
+"""Positions in `detection.IOUS` on which each of them rests."""
 AT_50 = 1
 """Position of IoU 0.5 in `detection.IOUS`."""
 WORST = 12
@@ -83,11 +85,12 @@ class DetectionScores:
             if asked & {(kind, f"class={name}") for kind in FROC_NAMES}:
                 curves[f"class={name}"] = Froc(of_class(self._cases, label))
         counts = self.counts()
+        at = sorted({iou for name, _ in asked for iou in AP_AT.get(name, ())})
 
         def values(weights: Floats) -> Floats:
             found: dict[tuple[str, str], Floats] = {}
-            if any(name in AP_NAMES for name, _ in asked):
-                precision = detection.average_precision(self._matches, weights)
+            if at:
+                precision = detection.average_precision(self._matches, weights, at=at)
                 groups = {"all": self._defined}
                 groups |= {f"class={name}": np.arange(len(self._classes)) == k for k, name in enumerate(self._classes)}
                 for group, chosen in groups.items():

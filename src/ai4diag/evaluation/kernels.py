@@ -133,7 +133,35 @@ def match(boxes, starts, truth, truth_starts, ignore, thresholds):  # type: igno
     return result
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"nnan", "nsz"})
+def _largest(values, first, last):  # type: ignore[no-untyped-def]
+    """Return the largest of positive numbers `values[first:last]`, 0 of none."""
+    best = 0.0
+    for i in range(first, last):
+        best = max(best, values[i])
+    return best
+
+
+@njit(cache=True, error_model="numpy")
+def _envelope(found, precision, points, total, levels):  # type: ignore[no-untyped-def]
+    """Return the sum over recall levels of the largest precision from the first point on that reaches the level."""
+    area, best, last = 0.0, 0.0, points
+    for level in range(len(levels) - 1, -1, -1):
+        low, high = 0, last
+        while low < high:
+            middle = (low + high) // 2
+            if found[middle] / total >= levels[level]:
+                high = middle
+            else:
+                low = middle + 1
+        if low < points:
+            best = max(best, _largest(precision, low, last))
+            area += best
+            last = low
+    return area
+
+
+@njit(cache=True, error_model="numpy")
 def average_precision(outcome, image, truth_count, weights, levels):  # type: ignore[no-untyped-def]
     """Compiled `detection._average_precision` of one class.
 
@@ -149,7 +177,7 @@ def average_precision(outcome, image, truth_count, weights, levels):  # type: ig
     """
     draws, ious, n = len(weights), len(outcome), len(image)
     result = np.empty((draws, ious))
-    recall, precision = np.empty(n), np.empty(n)
+    found, precision = np.empty(n), np.empty(n)
     drawn, seen = np.empty(n), np.empty(n)
     where, count, ignores = np.empty((ious, n), np.int64), np.zeros(ious, np.int64), np.zeros(ious, np.bool_)
     for t in range(ious):
@@ -174,22 +202,13 @@ def average_precision(outcome, image, truth_count, weights, levels):  # type: ig
                 for d in range(n):
                     so_far += drawn[d] if outcome[t, d] != IGNORED else 0.0
                     seen[d] = so_far
-            found, points = 0.0, 0
-            for p in range(count[t]):
-                d = where[t, p]
-                if drawn[d] == 0:
-                    continue
-                found += drawn[d]
-                recall[points], precision[points] = found / total, found / seen[d]
-                points += 1
-            area, best, level = 0.0, 0.0, len(levels) - 1
-            while level >= 0 and (points == 0 or levels[level] > recall[points - 1]):
-                level -= 1
-            for p in range(points - 1, -1, -1):
-                best = max(best, precision[p])
-                while level >= 0 and (p == 0 or levels[level] > recall[p - 1]):
-                    area += best
-                    level -= 1
+            hits, points = 0.0, count[t]
+            for p in range(points):
+                hits += drawn[where[t, p]]
+                found[p], precision[p] = hits, seen[where[t, p]]
+            for p in range(points):
+                precision[p] = found[p] / max(precision[p], TINY)
+            area = _envelope(found, precision, points, total, levels) if hits > 0 else 0.0
             result[b, t] = area / len(levels)
     return result
 
