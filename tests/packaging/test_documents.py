@@ -397,3 +397,11 @@ def test_examples_in_docstrings_hold(module):
     found = doctest.testmod(module)
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_a_variant_is_not_taken_for_the_pipeline(packs):
+    facts = facts_of(packs("binary"))
+    found = documents(replace(facts, record={**facts.record, "variant": "quick"}))
+    assert all("variant `quick` (not the pipeline as it is committed)" in text for text in found.values())
+    assert front_matter(found["model-card.md"])["model-index"][0]["name"] == "breast-mass (quick)"
+    assert not any("variant `" in text for text in documents(facts).values())

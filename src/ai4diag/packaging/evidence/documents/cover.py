@@ -23,7 +23,7 @@ def cover(run: Run, others: Mapping[str, str]) -> str:
         [
             f"# Evidence pack of {run.name}",
             "",
-            f"{plain(run.title)} Run `{run.run_id}`. {plain(said(run.headline, run.level))}.",
+            f"{plain(run.title)} {run.named} {plain(said(run.headline, run.level))}.",
             "",
             f"- Start with [{MODEL_CARD}]({MODEL_CARD}) and [{REPORT}]({REPORT}), which opens offline.",
             f"- Filled in as far as the run knows: {forms}.",

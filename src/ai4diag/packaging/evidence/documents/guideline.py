@@ -126,7 +126,7 @@ def open_questions(run: Run) -> dict[str, str]:
 
 def checklist(guideline: Guideline, run: Run) -> str:
     """Return a guideline, filled in for a run, as Markdown."""
-    lines = [f"# {guideline.title}", "", f"{run.title} Pipeline `{run.name}`, run `{run.run_id}`.", ""]
+    lines = [f"# {guideline.title}", "", f"{plain(run.title)} {run.named}", ""]
     lines += [guideline.about, ""]
     if not guideline.applies(run):
         return "\n".join([*lines, f"**Does not apply to this run.** {guideline.otherwise}", ""])

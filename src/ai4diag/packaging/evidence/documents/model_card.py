@@ -64,7 +64,7 @@ def model_card(run: Run) -> str:
     Args:
         run: the run that the card is about.
     """
-    lines = [*_metadata(run), f"# {run.name}: {_lower(run.context.title)}", "", WARNING, ""]
+    lines = [*_metadata(run), f"# {run.name}: {_lower(run.context.title)}", "", run.named, "", WARNING, ""]
     for title, part in (
         ("Intended use", _use),
         ("Out of scope", _out_of_scope),
@@ -87,7 +87,7 @@ def metadata(run: Run) -> dict[str, Any]:
     block: dict[str, Any] = {"license": licence.lower() if known else "other"}
     if not known:
         block["license_name"] = _slug(licence) or "to-be-supplied"
-    task = HUB_TASKS.get(run.task, run.task)
+    task, variant = HUB_TASKS.get(run.task, run.task), str(run.record.get("variant") or "full")
     measured = [item for _, item in run.estimates() if not math.isnan(item.value)]
     dataset = {"type": run.context.dataset.name, "name": run.context.dataset.title, "split": "test"}
     if run.context.folds:
@@ -99,7 +99,7 @@ def metadata(run: Run) -> dict[str, Any]:
         "metrics": list(dict.fromkeys(item.name for item in measured)),
         "model-index": [
             {
-                "name": run.name,
+                "name": run.name if variant == "full" else f"{run.name} ({variant})",
                 "results": [
                     {
                         "task": {"type": task, "name": run.context.title},

@@ -97,6 +97,13 @@ class Run:
         return self.context.title if self.context.title.endswith((".", "?", "!")) else f"{self.context.title}."
 
     @property
+    def named(self) -> str:
+        """The pipeline, its variant where it is one, and the run, as the head of a document says it."""
+        variant = str(self.record.get("variant") or "full")
+        which = "" if variant == "full" else f", variant `{variant}` (not the pipeline as it is committed)"
+        return f"Pipeline `{self.name}`{which}, run `{self.run_id}`."
+
+    @property
     def waived(self) -> list[str]:
         """Codes of the findings that the recipe waives."""
         return list(dict.fromkeys(str(item["finding"]) for item in self.recipe["data"].get("waive") or ()))

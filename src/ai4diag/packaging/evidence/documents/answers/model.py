@@ -128,7 +128,7 @@ def bound_to(run: Run) -> Answer | None:
         return None
     stage = "training" if run.record.get("trained") else "evaluation (that of the training is not recorded)"
     named = {"data_sha256": "data", "environment_sha256": "environment", "dvc_lock_sha256": "lock file"}
-    hashed = [name for key, name in named.items() if run.bound.get(key)]
+    hashed = [name for key, name in named.items() if len(run.bound.get(key, "")) == 64]
     text = f"Commit of the {stage}: {run.bound['git_commit']}."
     text += f" Bound by SHA-256: {', '.join(hashed)}." if hashed else ""
     if run.dirty:
