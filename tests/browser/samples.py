@@ -209,6 +209,17 @@ def time_to_event() -> str:
     return report(table, "tabular", "time_to_event", ("alive", "died"), "c_index")
 
 
+def foreign() -> str:
+    """Predictions that were made elsewhere: hardly anything is known of the model, and nothing of the sites."""
+    table = _frame(40)
+    table["truth"] = np.arange(40) % 2
+    table["score"] = np.random.default_rng(8).random(40)
+    unknown = dict.fromkeys(("purpose", "limits", "parts", "findings", "checked", "not_checked"), ())
+    facts = {"training": None, "hashes": {}, "look": 0, "outside": "vendor.csv", "dataset": DatasetFacts("", "vendor")}
+    recipe = {"task": "tabular", "evaluate": {"interval": {"level": 0.95, "unit": "patient_id"}}}
+    return report(table, "tabular", "binary", ("no", "yes"), "auroc", **unknown, **facts, recipe=recipe)
+
+
 SAMPLES = {
     "binary": binary,
     "multiclass": multiclass,
@@ -218,5 +229,6 @@ SAMPLES = {
     "boxes in volumes": boxes_in_volumes,
     "masks": masks,
     "time_to_event": time_to_event,
+    "foreign": foreign,
 }
-"""What makes the report of each target."""
+"""What makes the report of each target, and that of foreign predictions."""

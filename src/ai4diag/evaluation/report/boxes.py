@@ -113,9 +113,9 @@ def cases(evaluation: Evaluation, context: ReportContext) -> Section | None:
     sentence = (
         f"Test {noun} with the most errors, then such with a middling number. Detections with a score of at least "
         f"{at:.3g} are shown; one is right if its class is right and it overlaps the truth by at least half (IoU 0.5). "
-        "A box of the right class that overlaps less is marked as off; it counts as missed and as a false alarm. "
-        f"At most {MOST_TAGS} mistakes of a picture are named in it."
+        "A box of the right class that overlaps less is marked as off; it counts as missed and as a false alarm."
     )
+    sentence += f" At most {MOST_TAGS} mistakes of a picture are named in it." if context.scan is None else ""
     return Section((sentence,), pictures=tuple(groups))
 
 
