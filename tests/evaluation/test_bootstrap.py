@@ -150,6 +150,39 @@ def test_counts_by_numba_are_the_draws_of_numpy():
     check_counts(plan, 700, 1200)
 
 
+class Stingy:
+    """A source that gives a quarter of the words that it is asked for."""
+
+    def __init__(self, seed):
+        self._source = np.random.default_rng(seed).bit_generator
+
+    def random_raw(self, count):
+        return self._source.random_raw(max(count // 4, 1))
+
+
+@pytest.mark.parametrize("n_units", [1, 2, 3, 1000, 100_003])
+def test_draws_by_numba_are_those_of_numpy_also_those_that_are_drawn_again(n_units):
+    # Of 100,003 units about 6 draws in these 400,000 are drawn again.
+    expected, counted = np.random.default_rng(5), {}
+    for kind, source in (("plain", np.random.default_rng(5).bit_generator), ("stingy", Stingy(5))):
+        words, counted[kind] = np.zeros(0, np.uint32), np.full((4, n_units + 1), -1.0)
+        for part in (counted[kind][:3], counted[kind][3:]):
+            words = bootstrap._draw(source, words, np.arange(1, n_units + 1), part)
+    np.testing.assert_array_equal(counted["plain"], counted["stingy"])
+    drawn = np.concatenate([expected.integers(0, n_units, (rows, n_units)) for rows in (3, 1)])
+    np.testing.assert_array_equal(counted["plain"][:, 1:], [np.bincount(row, minlength=n_units) for row in drawn])
+    assert (counted["plain"][:, 0] == -1).all()
+
+
+def test_a_statistic_may_return_the_weights_of_large_data():
+    plan = Interval(resamples=10_000)
+    found = intervals(lambda weights: weights[:, :2], np.arange(2500), plan)
+    assert plan.resamples * 2500 > bootstrap.WORTH_COMPILING
+    blocks = np.concatenate([block[:, :2].copy() for block in resamples(np.zeros(2500, int), plan, 2500)])
+    np.testing.assert_array_equal(found.high, np.quantile(blocks, 0.975, axis=0))
+    assert blocks.mean() == pytest.approx(1, abs=0.05)
+
+
 @pytest.mark.parametrize(("first", "all_units"), [(7, 12), (600, 601), (1, 2)])
 def test_counts_by_numpy_are_its_draws(first, all_units):
     plan = Interval(resamples=700)

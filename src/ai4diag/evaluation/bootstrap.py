@@ -19,6 +19,7 @@ from ai4diag.config.plan import Interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint32]
 Statistic = Callable[[Floats], Floats]
 """Weights of the cases `(B, cases)` to values `(B, S)`, NaN where undefined."""
 
@@ -91,7 +92,8 @@ def intervals(
         empty = np.full(len(value), np.nan)
         note = "no interval: fewer than two patients"
         return Intervals(value, empty, empty, np.zeros(len(value), np.int64), (note,) * len(value), n_units, "")
-    drawn = np.concatenate([statistic(_of_cases(weights, codes)) for weights in resamples(strata, plan, len(codes))])
+    blocks = resamples(strata, plan, len(codes))
+    drawn = np.concatenate([np.array(statistic(_of_cases(weights, codes))) for weights in blocks])
     undefined = np.isnan(drawn).sum(axis=0)
     left_out = _leave_one_out(statistic, codes, n_units) if plan.method == "bca" else None
     limits = np.full((2, len(value)), np.nan)
@@ -169,27 +171,52 @@ def _caveat(undefined: int, plan: Interval, n_units: int) -> str:
 def resamples(strata: Ints, plan: Interval, n_cases: int) -> Iterator[Floats]:
     """Yield blocks of weights `(B, units)`: how often each unit is drawn, from a generator seeded by the plan.
 
-    Each stratum is resampled to its own size. The same strata, seed and number of cases give the same weights.
+    Each stratum is resampled to its own size. The same strata, seed and number of cases give the same weights. A block
+    of large data is overwritten by the next.
     """
     generator = np.random.default_rng(plan.seed)
     compiled = plan.resamples * len(strata) > WORTH_COMPILING
-    if compiled:
-        from ai4diag.evaluation import kernels
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     rows = max(1, BLOCK // max(n_cases, 1))
+    words = np.zeros(0, np.uint32)
+    held = np.empty((min(rows, plan.resamples), len(strata))) if compiled else None
     for first in range(0, plan.resamples, rows):
         size = min(rows, plan.resamples - first)
-        weights = np.zeros((size, len(strata)))
+        weights = np.zeros((size, len(strata))) if held is None else held[:size]
         for units in members:
             columns = units if len(members) > 1 else slice(None)
             for part in np.array_split(weights, math.ceil(size * len(units) / AT_ONCE)):
-                chosen = generator.integers(0, len(units), (len(part), len(units)))
                 if compiled:
-                    kernels.count(units[chosen] if len(members) > 1 else chosen, part)
+                    words = _draw(generator.bit_generator, words, units, part)
                     continue
+                chosen = generator.integers(0, len(units), (len(part), len(units)))
                 chosen += np.arange(len(part))[:, None] * len(units)  # each row counts in a range of its own
                 part[:, columns] = np.bincount(chosen.reshape(-1), minlength=chosen.size).reshape(chosen.shape)
         yield weights
+
+
+def _draw(source: np.random.BitGenerator, words: Words, units: Ints, weights: Floats) -> Words:
+    """Fill the columns `units` of weights with counts of what `Generator.integers` draws; return the words left over.
+
+    Args:
+        source: gives 64 random bits at a time, of which numpy uses the lower 32 first.
+        words: what earlier draws left of them.
+        units: columns of the stratum, as many draws per row.
+        weights: `(B, columns)`, in place.
+    """
+    from ai4diag.evaluation import kernels
+
+    if len(units) == 1:
+        weights[:, units] = 1  # numpy draws nothing where there is no choice
+        return words
+    missing, spare = len(weights) * len(units) - len(words), 128 + (len(weights) * len(units) ** 2 >> 31)
+    while True:
+        if missing > 0:
+            words = np.concatenate([words, source.random_raw((missing + spare) // 2).view(np.uint32)])
+        used = kernels.draw(words, units, weights)
+        if used >= 0:
+            return words[used:]
+        missing = spare
 
 
 def stratify(codes: Ints, n_units: int, presence: npt.NDArray[np.bool_] | None, n_resamples: int) -> tuple[Ints, str]:

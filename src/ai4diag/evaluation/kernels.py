@@ -23,12 +23,42 @@ LANES = 16
 """Rows of weights that `ranking` walks through together; any number gives the same bits."""
 
 
-@njit(cache=True)
-def count(chosen, weights):  # type: ignore[no-untyped-def]
-    """Add to float64 `weights` `(B, units)`, in place, how often each unit is in the row of int64 `chosen` `(B, n)`."""
-    for b in range(len(chosen)):
-        for i in range(chosen.shape[1]):
-            weights[b, chosen[b, i]] += 1.0
+@njit(cache=True, error_model="numpy")
+def draw(words, units, weights):  # type: ignore[no-untyped-def]
+    """Count what `numpy.random.Generator.integers(0, len(units), (B, len(units)))` draws, without keeping the draws.
+
+    numpy takes 32 random bits times the number of units: the upper half of the product is the draw, and a lower half
+    below 2^32 modulo that number is drawn again (Lemire, ACM Transactions on Modeling and Computer Simulation 29:3,
+    2019).
+
+    Args:
+        words: uint32, the random bits in the order of the generator.
+        units: int64 `(n,)`, column of each unit in `weights`.
+        weights: float64 `(B, columns)`; its columns `units` are overwritten.
+
+    Returns:
+        how many words were used; -1 where there were too few, and the weights are of no use.
+    """
+    size, half, low = np.uint64(len(units)), np.uint64(32), np.uint64(2**32 - 1)
+    again = (np.uint64(2**32) - size) % size
+    counts = np.empty(len(units), np.int32)
+    used = 0
+    for b in range(len(weights)):
+        counts[:] = 0
+        for _ in range(len(units)):
+            if used == len(words):
+                return -1
+            product = np.uint64(words[used]) * size
+            used += 1
+            while product & low < again:
+                if used == len(words):
+                    return -1
+                product = np.uint64(words[used]) * size
+                used += 1
+            counts[product >> half] += 1
+        for i in range(len(units)):
+            weights[b, units[i]] = counts[i]
+    return used
 
 
 @njit(cache=True)
