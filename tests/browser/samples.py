@@ -102,7 +102,11 @@ def binary() -> str:
     table["case_id"] += "-" + "0123456789abcdef" * 4
     table["truth"] = rng.integers(0, 2, len(table))
     table["score"] = np.clip(0.3 + 0.35 * table["truth"] + rng.normal(0, 0.2, len(table)), 0.01, 0.99)
-    change: dict[str, Any] = {"unmet": ("auroc_low: 0.8 is below 0.99",), "plan": {"accept": {"auroc_low": 0.99}}}
+    change: dict[str, Any] = {
+        "unmet": ("auroc_low: 0.8 is below 0.99",),
+        "plan": {"accept": {"auroc_low": 0.99}, "prevalence": 0.01},
+    }
+    change["plan"]["recalibrate"] = "platt"
     return report(table, "classification", "binary", ("benign", "malignant"), "auroc", picture=_picture, **change)
 
 

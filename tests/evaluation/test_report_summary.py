@@ -73,6 +73,24 @@ def test_natural_frequencies_by_hand(hundred):
     assert said(hundred).when == "A score of at least 0.5 counts as a yes. Then:"
 
 
+def test_a_stated_prevalence_by_hand(hundred):
+    """Where one of ten is ill, 7.5 of 100 are found and 22.5 called in vain: a quarter of the alarms is right."""
+    truth = np.repeat([1, 1, 0, 0], [60, 20, 30, 10])
+    score = np.repeat([0.9, 0.2, 0.1, 0.8], [60, 20, 30, 10])
+    plan = {"operating_point": {"threshold": 0.5}, "prevalence": 0.1}
+    found = scored(frame(120, truth=truth, score=score), "tabular", "binary", ["well", "ill"], "auroc", **plan)
+    last = said(found).answers[-1]
+    assert last.startswith(
+        "Where 10 of 100 cases are ill, as the recipe states for its use, of 100 that it calls so about 25 (between "
+    )
+    assert len(said(hundred).answers) == 3
+    assert [frequencies.frequency(share) for share in (0.5, 0.001, 0.0333)] == [
+        "50 of 100",
+        "1 of 1,000",
+        "333 of 10,000",
+    ]
+
+
 def test_limits_are_those_of_the_estimates(hundred):
     item = frequencies.known(hundred, "sensitivity")
     text = said(hundred).answers[0]

@@ -10,7 +10,7 @@ from ai4diag.evaluation.report import charts, words
 from ai4diag.evaluation.report.charts import Chart, Line, Table
 from ai4diag.evaluation.report.classes import pictures_of
 from ai4diag.evaluation.report.context import ReportContext
-from ai4diag.evaluation.report.frequencies import Dots, dots, known, of_hundred
+from ai4diag.evaluation.report.frequencies import Dots, dots, frequency, known, of_hundred
 from ai4diag.evaluation.report.parts import Section, defined, plain, said
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
     negative, positive = map(_literal, evaluation.classes)
     ill, well = counts["tp"] + counts["fn"], counts["tn"] + counts["fp"]
     share = f"{100 * ill / (ill + well):.0f} of 100"
-    templates = (
+    templates: list[tuple[str, str, int]] = [
         ("sensitivity", f"Of 100 {positive} cases, the model finds {{}}; it misses the others.", ill),
         ("specificity", f"Of 100 {negative} cases, it clears {{}}; the others are false alarms.", well),
         (
@@ -45,7 +45,11 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
             "where they are rarer, fewer of its alarms are right.",
             counts["tp"] + counts["fp"],
         ),
-    )
+    ]
+    stated = evaluation.operating_point.prevalence
+    if stated is not None:
+        where = f"Where {frequency(stated)} cases are {positive}, as the recipe states for its use"
+        templates.append(("ppv_at_prevalence", f"{where}, of 100 that it calls so {{}} are.", 0))
     found = [(known(evaluation, name), text, tested) for name, text, tested in templates]
     return tuple(text.format(of_hundred(item, tested)) for item, text, tested in found if item is not None)
 

@@ -72,6 +72,18 @@ def of_hundred(estimate: Estimate, tested: int = 0) -> str:
     return f"{value} ({limits}{f'; tested on {tested:,}' if tested else ''})"
 
 
+def frequency(share: float) -> str:
+    """Return a share as a small number of cases.
+
+    >>> frequency(0.01), frequency(0.0005), frequency(0.125)
+    ('1 of 100', '5 of 10,000', '12.5 of 100')
+    """
+    for whole in (100, 1000, 10_000):
+        if share * whole >= 1 and abs(share * whole - round(share * whole)) < 1e-9 * whole:
+            return f"{round(share * whole)} of {whole:,}"
+    return f"{100 * share:.3g} of 100"
+
+
 def complement(estimate: Estimate) -> Estimate:
     """Return one minus a share, with its interval."""
     return Estimate(
