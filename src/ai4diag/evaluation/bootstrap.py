@@ -115,6 +115,16 @@ def intervals(
     return Intervals(value, limits[0], limits[1], undefined, tuple(notes), n_units, stratified)
 
 
+def in_words(plan: Interval) -> str:
+    """Return level and method for a note.
+
+    >>> in_words(Interval(method="logit"))
+    '95% logit bootstrap (percentile for differences and what can lie outside 0..1)'
+    """
+    beside = " (percentile for differences and what can lie outside 0..1)" if plan.method == "logit" else ""
+    return f"{plan.level:.0%} {plan.method} bootstrap{beside}"
+
+
 def _quantiles(value: float, drawn: Floats, level: float, left_out: Floats | None) -> Floats:
     """Return limits at quantiles of the resamples, which are corrected (BCa) where values without a unit are given."""
     tails = np.array([(1 - level) / 2, (1 + level) / 2])

@@ -13,7 +13,7 @@ import pandas as pd
 from ai4diag.config.plan import Evaluate
 from ai4diag.errors import ConfigError, DataError, did_you_mean
 from ai4diag.evaluation import guard, recalibration
-from ai4diag.evaluation.bootstrap import ALL_AGREE, FEW_UNITS, Statistic, intervals
+from ai4diag.evaluation.bootstrap import ALL_AGREE, FEW_UNITS, Statistic, in_words, intervals
 from ai4diag.evaluation.classification import Threshold
 from ai4diag.evaluation.exact import at_the_border
 from ai4diag.evaluation.predictions import check
@@ -301,7 +301,7 @@ def _notes(
 ) -> list[str]:
     interval = plan.interval
     notes = [
-        f"Intervals: {interval.level:.0%} {interval.method} bootstrap of {headline.n_patients} units of "
+        f"Intervals: {in_words(interval)} of {headline.n_patients} units of "
         f"{interval.unit}, {interval.resamples} resamples, seed {interval.seed}"
         f"{', ' + stratified if stratified else ''}."
     ]

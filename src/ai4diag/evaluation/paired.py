@@ -19,7 +19,7 @@ import pandas as pd
 
 from ai4diag.config.plan import Evaluate
 from ai4diag.errors import DataError, UsageError
-from ai4diag.evaluation.bootstrap import FEW_UNITS, intervals
+from ai4diag.evaluation.bootstrap import FEW_UNITS, in_words, intervals
 from ai4diag.evaluation.classification import Threshold
 from ai4diag.evaluation.delong import delong
 from ai4diag.evaluation.evaluate import (
@@ -337,7 +337,7 @@ def _notes(
 ) -> list[str]:
     interval, units = plan.interval, tables[0][plan.interval.unit]
     notes = [
-        f"Intervals: {interval.level:.0%} {interval.method} bootstrap of {units.nunique()} units of {interval.unit}, "
+        f"Intervals: {in_words(interval)} of {units.nunique()} units of {interval.unit}, "
         f"the same ones drawn for all; {interval.resamples} resamples, seed {interval.seed}."
     ]
     missing = [f"{label} {count}" for label, count in left_out.items() if count]
