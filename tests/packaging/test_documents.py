@@ -24,6 +24,7 @@ from ai4diag.packaging.evidence.documents.pointers import Pointer, anchors, link
 from ai4diag.packaging.evidence.documents.run import Run
 from ai4diag.packaging.evidence.pack import build
 from ai4diag.packaging.evidence.verify import verify_pack
+from ai4diag.types import Finding
 from tests.packaging.made import RUN, TARGETS, source
 
 PAGE = """# toy: is it there?
@@ -405,3 +406,12 @@ def test_a_variant_is_not_taken_for_the_pipeline(packs):
     assert all("variant `quick` (not the pipeline as it is committed)" in text for text in found.values())
     assert front_matter(found["model-card.md"])["model-index"][0]["name"] == "breast-mass (quick)"
     assert not any("variant `" in text for text in documents(facts).values())
+
+
+def test_where_nobody_is_named_cases_are_not_called_patients(packs):
+    facts = facts_of(packs("binary"))
+    assert "Counted as patients" not in documents(facts)["model-card.md"]
+    finding = Finding("info", "no-patient-ids", "the data", "1 of this kind", "names", "Ask.")
+    card = documents(replace(facts, context=replace(facts.context, findings=(finding,))))["model-card.md"]
+    assert "| Patients |" not in card
+    assert card.count("| Counted as patients |") >= 3

@@ -183,16 +183,15 @@ def _evaluation(run: Run) -> Iterator[str]:
     for answer in (data.split(run), results.threshold(run), results.intervals(run), model.selection(run)):
         if isinstance(answer, Answer):
             yield f"- {_say(run, answer)}"
-    yield f"- {plain(sections.gate(run.evaluation, run.context).sentence)}"
+    gate = sections.gate(run.evaluation, run.context)
+    yield f"- {plain(gate.word)}. {plain(gate.sentence)}"
 
 
 def _results(run: Run) -> Iterator[str]:
     sentence = words.sentence(run.headline, run.evaluation.classes, run.level)
     yield from (f"{plain(sentence)}{results.of_folds(run)}", "")
     rows = [_result(i, item, run) for i, item in run.estimates()]
-    yield from table(
-        ("Estimate", "Value", f"{100 * run.level:g} % interval", "Cases", "Patients", "To mind", "Where"), rows
-    )
+    yield from table(_columns(run), rows)
     classes = [(plain(words.group(item.subgroup)), *_result(i, item, run)) for i, item in run.grouped(of_people=False)]
     if classes:
         yield from ("", *table(("Of", *_columns(run)), classes))
@@ -208,17 +207,7 @@ def _subgroups(run: Run) -> Iterator[str]:
     if shown:
         rows = [(words.group(item.subgroup), *_result(i, item, run)) for i, item in shown]
         rows = [(plain(group), *rest) for group, *rest in rows]
-        columns = (
-            "Group",
-            "Estimate",
-            "Value",
-            f"{100 * run.level:g} % interval",
-            "Cases",
-            "Patients",
-            "To mind",
-            "Where",
-        )
-        yield from (*table(columns, rows), "")
+        yield from (*table(("Group", *_columns(run)), rows), "")
         yield f"All other estimates in groups: {_links((Pointer(ESTIMATES), Pointer(REPORT, ('subgroups',))))}."
 
 

@@ -62,7 +62,8 @@ def initial_weights(run: Run) -> Answer:
     weights = run.recipe["model"].get("weights")
     seed = run.recipe["train"]["seed"]
     text = f"Pretrained weights: {weights}." if weights else "The recipe names no pretrained weights."
-    return Answer(f"{text} Seed {seed} decides what is drawn.", run.of_record("recipe", "train", "seed"))
+    text += f" Seed {seed} decides what is drawn. {_in_code(run)}"
+    return Answer(text, run.of_record("recipe", "train", "seed"), whole=run.settled)
 
 
 def ensemble(run: Run) -> Answer | Skip:
