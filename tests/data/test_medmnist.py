@@ -92,6 +92,8 @@ def test_the_reconstructed_pneumoniamnist_has_the_published_counts_and_its_known
     (leak,) = [item for item in found.findings if item.code == "content-leak"]
     assert leak.level == "warning"
     assert leak.found.startswith("8 such: equal content in two parts: train-")
+    (alike,) = [item for item in found.findings if item.code == "look-alike"]  # chest X-rays do not drown the list
+    assert (alike.level, alike.cases) == ("warning", ("train-03679", "val-00212"))
     assert "in test" not in leak.found
     (copies,) = [item for item in found.findings if item.code == "duplicate-content"]
     assert copies.found.startswith("27 groups of equal images")
