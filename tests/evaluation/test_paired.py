@@ -322,6 +322,14 @@ def test_a_verdict_claims_no_more_than_its_interval(limits, margin, kind, said):
     assert ("does not show that they are equal" in found.text) == (kind in ("no difference shown", "not worse"))
 
 
+def test_a_verdict_on_few_patients_says_so():
+    for patients, said in ((60, None), (49, "Only 49 patients: the interval tends"), (4, "a hint at most")):
+        estimate = Estimate("auroc", 0.1, 0.05, 0.15, 900, patients)
+        text = judge("auroc", estimate, ("A", "B")).text
+        assert said is None or said in text
+        assert ("Only" in text) == (said is not None)
+
+
 def test_less_is_better_of_errors_and_a_slope_is_not_judged():
     assert judge("brier", difference(-0.01, -0.02, -0.001), ("A", "B")).text == (
         "B is better than A by 0.010 [0.001, 0.020] (brier; less is better)."

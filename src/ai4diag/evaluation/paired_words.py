@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ai4diag.evaluation.bootstrap import ALL_AGREE
+from ai4diag.evaluation.bootstrap import ALL_AGREE, FEW_UNITS
 from ai4diag.types import Estimate
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ HIGHER = (
 """Beginnings of the names of estimates of which more is better."""
 LOWER = ("brier", "log_loss", "ece", "mae", "hd95_mm", "assd_mm", "volume_error")
 """Of which less is better. Any other name, such as a calibration slope, is best at some value in between."""
+
+
+HARDLY_ANY = 10
+"""Fewer patients than these say next to nothing about the next one."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,16 @@ def judge(
         return _without_direction(name, difference, labels)
     gain = _Gain(name, way, way * value, *sorted((way * difference.low, way * difference.high)))
     verdict = _by_interval(gain, labels, tuple(sorted(way * limit for limit in test)) if test else None)
-    return verdict if math.isnan(margin) else _with_margin(verdict, gain, labels, margin)
+    verdict = verdict if math.isnan(margin) else _with_margin(verdict, gain, labels, margin)
+    return Verdict(verdict.kind, verdict.text + _few(difference.n_patients))
+
+
+def _few(patients: int) -> str:
+    """Return what to mind of a verdict that rests on few patients."""
+    if patients >= FEW_UNITS:
+        return ""
+    weak = "this is a hint at most" if patients < HARDLY_ANY else "the interval tends to be too narrow"
+    return f" Only {patients} patients: {weak}."
 
 
 @dataclass(frozen=True)
