@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from ai4diag.cli import cli
 from ai4diag.errors import DataError, UsageError, VerifyError
 from ai4diag.evaluation.predictions import read_predictions
+from ai4diag.packaging.bundle import sign_bundle
+from ai4diag.packaging.evidence import signing
 from ai4diag.pipelines import stages
 from ai4diag.pipelines.predict import fingerprint, model_in, model_of, one_view, predict
 from ai4diag.pipelines.workspace import Workspace
@@ -67,6 +69,23 @@ def test_a_damaged_bundle_does_not_answer(trained, tmp_path):
     (bundle / "README.md").write_text("changed", encoding="utf-8")
     with pytest.raises(VerifyError, match=r"README\.md"):
         model_in(bundle)
+
+
+def test_a_signed_bundle_answers_whoever_gives_its_key_and_no_other(trained, tmp_path):
+    pipeline, raw = trained
+    for name in ("mine", "other"):
+        signing.make_keys(tmp_path / name)
+    signed = tmp_path / "signed"
+    sign_bundle(pipeline.out / "bundle", signed, tmp_path / "mine" / signing.PRIVATE, lambda: "")
+    call = ["predict", str(signed), str(raw), "--out", str(tmp_path / "out"), "--public-key"]
+    wrong = CliRunner().invoke(cli, [*call, str(tmp_path / "other" / signing.PUBLIC)])
+    assert isinstance(wrong.exception, VerifyError)
+    assert not (tmp_path / "out").exists()
+    right = CliRunner().invoke(cli, [*call, str(tmp_path / "mine" / signing.PUBLIC)])
+    assert right.exception is None
+    assert (tmp_path / "out" / "predictions.csv").is_file()
+    pipeline_named = CliRunner().invoke(cli, ["predict", "breast-mass", str(raw), "--public-key", "key.pem"])
+    assert isinstance(pipeline_named.exception, UsageError)
 
 
 def test_a_bundle_of_an_earlier_training_does_not_answer(trained, tmp_path):

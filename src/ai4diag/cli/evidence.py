@@ -30,7 +30,7 @@ def build(run: str, out: Path | None, key: Path | None, supplied: Path | None, w
     from ai4diag.pipelines.evidence import build_pack
 
     here = workspace()
-    built = build_pack(here, run, out=out, supplied=supplied, pictures=with_pictures, private_key=key, ask=_ask)
+    built = build_pack(here, run, out=out, supplied=supplied, pictures=with_pictures, private_key=key, ask=ask_password)
     click.echo(show.relative(built.folder))
     click.echo(show.relative(built.archive))
     show.message(f"signed by   {built.signed_by}" if built.signed_by else "not signed: give --key (ai4diag keys make)")
@@ -110,7 +110,7 @@ def default_folder() -> Path:
     return Path(base) / "ai4diag" / "keys"
 
 
-def _ask() -> str:
+def ask_password() -> str:
     """Return the password of a private key: from the environment, else from whoever sits there."""
     if PASSWORD in os.environ:
         return os.environ[PASSWORD]

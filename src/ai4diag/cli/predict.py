@@ -20,12 +20,19 @@ from ai4diag.errors import UsageError
 @variant_options
 @click.option("--no-tta", is_flag=True, help="Look at each case once, without test-time augmentation.")
 @click.option(
+    "--public-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="NAME is a bundle, and must be signed by this key.",
+)
+@click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("predictions"),
     help="Folder of the answers.",
 )
-def predict(name: str, inputs: Sequence[Path], variant: Variant, no_tta: bool, out: Path) -> None:
+def predict(
+    name: str, inputs: Sequence[Path], variant: Variant, no_tta: bool, public_key: Path | None, out: Path
+) -> None:
     """Ask a trained model about new files.
 
     NAME is a pipeline, or the folder of a bundle. The answers are predictions.csv, an image per case where the task
@@ -40,7 +47,11 @@ def predict(name: str, inputs: Sequence[Path], variant: Variant, no_tta: bool, o
         raise UsageError(
             f"--quick, --folds, --seeds and --set are for pipelines; {name} is a bundle.", "Leave them out."
         )
-    model = model_in(Path(name)) if is_bundle else model_of(workspace().pipeline(name, **variant))
+    if public_key is not None and not is_bundle:
+        raise UsageError(
+            f"--public-key is for bundles; {name} is none.", "Name the folder of a bundle, or leave it out."
+        )
+    model = model_in(Path(name), public_key) if is_bundle else model_of(workspace().pipeline(name, **variant))
     if len(model.learners) > 1:
         show.message(f"predict {name}: {len(model.learners)} models answer together; there is no bundle of them all")
     elif not model.packaged:

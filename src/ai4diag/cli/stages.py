@@ -13,6 +13,7 @@ import click
 from ai4diag.cli import show
 from ai4diag.cli.context import workspace
 from ai4diag.cli.data import mirror
+from ai4diag.cli.evidence import ask_password
 from ai4diag.cli.progress import Progress
 from ai4diag.errors import GateError, UsageError
 
@@ -150,14 +151,26 @@ def _evaluate_external(predictions: Path | None, plan: Path | None, out: Path | 
 @click.command("package")
 @click.argument("name")
 @variant_options
-def package(name: str, variant: Variant) -> None:
+@click.option(
+    "--key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Sign a copy with this private key (`ai4diag keys make`), in dist/NAME.",
+)
+def package(name: str, variant: Variant, key: Path | None) -> None:
     """Write the bundle, if the release gate is met."""
     from ai4diag.pipelines import stages
 
     pipeline = workspace().pipeline(name, **variant)
     with pipeline.alone():
         bundle = stages.package(pipeline)
-    show.message(f"package {name}: {show.relative(bundle)}")
+        show.message(f"package {name}: {show.relative(bundle)}")
+        if key is not None:
+            from ai4diag.packaging.bundle import sign_bundle
+
+            signed = pipeline.workspace.root / "dist" / "-".join(word for word in (name, pipeline.variant) if word)
+            signed.parent.mkdir(exist_ok=True)
+            fingerprint = sign_bundle(bundle, signed, key, ask_password)
+            show.message(f"package {name}: {show.relative(signed)}, signed by {fingerprint}")
 
 
 @click.command("run")

@@ -5,6 +5,7 @@ metadata.json   task, inputs with units, outputs, classes, data set with licence
 estimates.json  what was measured, with intervals
 README.md       clinical purpose and limits
 manifest.json   SHA-256 of every file above; a file that is not listed makes the bundle invalid
+signature.json  OpenSSF model-signing over all of these; absent when the bundle is not signed
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ai4diag.errors import VerifyError
+from ai4diag.errors import UsageError, VerifyError
 from ai4diag.files import read_json, sha256_file, write_json
+from ai4diag.packaging.evidence import signing
 from ai4diag.tasks import task
 from ai4diag.tasks.base import Learner
 
@@ -39,6 +41,41 @@ def write_bundle(folder: Path, *, model: Path, readme: Path, estimates: Path, me
     shutil.copyfile(estimates, making / "estimates.json")
     write_json(making / "metadata.json", {"format": FORMAT, **metadata})
     write_json(making / "manifest.json", {"format": FORMAT, "files": _hashes(making)})
+    _put(making, folder)
+
+
+def sign_bundle(bundle: Path, folder: Path, private_key: Path, ask: signing.Ask) -> str:
+    """Write a signed copy of a bundle; it appears whole, and replaces a bundle that was there.
+
+    Args:
+        bundle: what is signed; it stays as it is.
+        folder: the signed copy.
+        private_key: see `ai4diag.packaging.evidence.signing`.
+        ask: gives the key's password.
+
+    Returns:
+        The fingerprint of the key.
+
+    Raises:
+        VerifyError: the bundle is not what its manifest says.
+        UsageError: something else than a bundle is in its place.
+        DataError, MachineError: the key cannot be used.
+    """
+    verify_bundle(bundle)
+    if folder.exists() and not (folder / "metadata.json").is_file():
+        raise UsageError(f"{folder} exists and is no bundle.", "Choose another folder.")
+    making = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(making, ignore_errors=True)
+    try:
+        shutil.copytree(bundle, making)
+        fingerprint = signing.sign(making, private_key, ask)
+        _put(making, folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return fingerprint
+
+
+def _put(making: Path, folder: Path) -> None:
     before = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(before, ignore_errors=True)
     if folder.exists():
@@ -47,11 +84,16 @@ def write_bundle(folder: Path, *, model: Path, readme: Path, estimates: Path, me
     shutil.rmtree(before, ignore_errors=True)
 
 
-def verify_bundle(folder: Path) -> dict[str, Any]:
+def verify_bundle(folder: Path, public_key: Path | None = None) -> dict[str, Any]:
     """Check every file of a bundle against its manifest and return the metadata.
 
+    Args:
+        folder: the bundle.
+        public_key: the bundle must be signed by this key; None: a signature is not looked at.
+
     Raises:
-        VerifyError: a file is missing, changed, extra, or a link.
+        VerifyError: a file is missing, changed, extra, or a link; or there is no valid signature of the key.
+        DataError: the public key cannot be used.
     """
     if not (folder / "manifest.json").is_file():
         raise VerifyError(f"{folder} is not a bundle: it has no manifest.json.")
@@ -71,21 +113,25 @@ def verify_bundle(folder: Path) -> dict[str, Any]:
                 f"{folder / name} has sha256 {found[name][:12]}..., the manifest says {expected[name][:12]}....",
                 "Get the bundle again.",
             )
+    if public_key is not None:
+        signature = signing.check(folder, public_key)
+        if signature.state != "signed":
+            raise VerifyError(
+                f"{folder}: {signature.reason}.", "Get the bundle, or the right public key, from its owner."
+            )
     metadata: dict[str, Any] = read_json(folder / "metadata.json")
     return metadata
 
 
-def load_bundle(folder: Path) -> Learner:
-    """Verify a bundle and return its model, ready to predict.
-
-    Raises:
-        VerifyError: the bundle is not what its manifest says.
-    """
-    return task(verify_bundle(folder)["task"]).load(folder / "model")
+def load_bundle(folder: Path, public_key: Path | None = None) -> Learner:
+    """Verify a bundle and return its model, ready to predict; arguments and errors as `verify_bundle` has them."""
+    return task(verify_bundle(folder, public_key)["task"]).load(folder / "model")
 
 
 def _hashes(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
-        path.relative_to(folder).as_posix(): sha256_file(path) for path in files if path != folder / "manifest.json"
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in files
+        if path not in (folder / "manifest.json", folder / signing.SIGNATURE)
     }

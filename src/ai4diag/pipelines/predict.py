@@ -75,13 +75,18 @@ def model_of(pipeline: Pipeline) -> Model:
     return Model(knows.name, tuple(map(knows.load, folders)), tuple(map(_weights, folders)))
 
 
-def model_in(bundle: Path) -> Model:
+def model_in(bundle: Path, public_key: Path | None = None) -> Model:
     """Return the model of a bundle.
 
+    Args:
+        bundle: its folder.
+        public_key: the bundle must be signed by this key; None: a signature is not looked at.
+
     Raises:
-        VerifyError: the bundle is not what its manifest says.
+        VerifyError: the bundle is not what its manifest says, or not signed by the key.
+        DataError: the public key cannot be used.
     """
-    learner = load_bundle(bundle)
+    learner = load_bundle(bundle, public_key)
     return Model(read_json(bundle / "metadata.json")["task"], (learner,), (_weights(bundle / "model"),), packaged=True)
 
 
