@@ -171,7 +171,7 @@ def test_the_tables_have_as_many_items_as_the_guidelines_and_name_only_what_ther
             answered |= set(item.answer)
             assert len(item.topic) < 100, "a topic in our own words is short"
     assert answered <= ANSWERS.keys()
-    from_code = {"threshold_rationale", "imbalance", "model_licence"}
+    from_code = {"threshold_rationale", "imbalance", "model_licence", "follow_up"}
     assert asked | from_code == questions().keys()
     assert all(text.endswith(("?", ".")) for text in questions().values())
 
@@ -375,6 +375,7 @@ def test_a_model_changed_by_recalibration_only_on_paper_says_so(packs):
     assert f"estimates.json#/{len(again) - 1}" in line[3]
 
 
+@pytest.mark.slow
 def test_a_waiver_that_names_a_case_is_kept_without_its_name(tmp_path):
     found = source("binary")
     case = str(found.predictions["case_id"].iloc[0])
@@ -415,3 +416,9 @@ def test_where_nobody_is_named_cases_are_not_called_patients(packs):
     card = documents(replace(facts, context=replace(facts.context, findings=(finding,))))["model-card.md"]
     assert "| Patients |" not in card
     assert card.count("| Counted as patients |") >= 3
+
+
+@pytest.mark.parametrize(("target", "asked"), [("time_to_event", True), ("binary", False)])
+def test_a_question_that_follows_from_an_answer_is_asked_only_then(packs, target, asked):
+    assert ("follow_up" in missing(facts_of(packs(target)))) is asked
+    assert ("threshold_rationale" in missing(facts_of(packs(target)))) is not asked

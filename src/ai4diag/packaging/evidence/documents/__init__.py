@@ -23,9 +23,8 @@ __all__ = ["broken", "documents", "missing", "questions"]
 def documents(facts: PackFacts) -> dict[str, str]:
     """Return the documents of a pack: path in the pack to Markdown.
 
-    They point to these files of the pack, which must stand beside them: record.json, context.json, estimates.json,
-    report.html, environment.txt, pipeline.md (the pipeline's README.md) where there is one, card.yaml (the dataset
-    card) where there is one, and verification.json where there are verdicts.
+    They point to the files of the pack that `ai4diag.packaging.evidence.contents` names, which must stand beside them;
+    to pipeline.md, verification.json and supplied.yaml only where there is a page, a verdict, an answer.
 
     Args:
         facts: the run.

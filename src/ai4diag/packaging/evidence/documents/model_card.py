@@ -64,7 +64,7 @@ def model_card(run: Run) -> str:
     Args:
         run: the run that the card is about.
     """
-    lines = [*_metadata(run), f"# {run.name}: {_lower(run.context.title)}", "", run.named, "", WARNING, ""]
+    lines = [*_metadata(run), f"# {run.name}: {plain(_lower(run.context.title))}", "", run.named, "", WARNING, ""]
     for title, part in (
         ("Intended use", _use),
         ("Out of scope", _out_of_scope),
@@ -234,7 +234,7 @@ def _limits(run: Run) -> Iterator[str]:
 
 
 def _verify(run: Run) -> Iterator[str]:
-    said = plain(str(run.record.get("words") or run.name))
+    said = str(run.record.get("words") or run.name).replace("`", "'")
     yield "- The pack: `ai4diag evidence verify FOLDER --public-key FILE`; it also computes every number again."
     yield f"- The run, from its commit: `ai4diag verify {run.run_id}`; trained as `ai4diag run {said}`."
     for answer in (model.bound_to(run), model.software(run), model.hardware(run), model.verified(run)):

@@ -57,7 +57,7 @@ def participants(run: Run) -> Answer | None:
         text += f" Left out or without weight when the files were read, see the findings: {', '.join(left)}."
     text += " Who was left out before the files were made is not known to the run."
     at = (*run.of_context("parts"), *(run.of_context("findings") if left else ()), *run.report("data"))
-    return Answer(text, at, whole=False)
+    return Answer(text, at, whole=False, ask=("follow_up",) if run.target == "time_to_event" else ())
 
 
 def analysed(run: Run) -> Answer | None:
