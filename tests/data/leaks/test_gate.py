@@ -19,7 +19,7 @@ from ai4diag.data.prepared import Prepared
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.types import Finding
 from tests.conftest import ROOT
-from tests.data.helpers import detection_recipe, tabular_recipe, toy_image_files, toy_images, toy_rows, toy_table
+from tests.data.helpers import detection_recipe, toy_image_files, toy_images
 
 RECIPE = """
 task: tabular
@@ -164,12 +164,3 @@ def test_a_resized_copy_across_parts_stops_a_detection_pipeline(tmp_path: Path) 
     assert "img30" in stopped[0]
     assert "similarity 0.9" in stopped[0] or "similarity 1.0" in stopped[0]
     assert "data.waive: [{finding: look-alike, where: img" in stopped[0]
-
-
-def test_a_row_entered_twice_under_two_patients_stops(tmp_path: Path) -> None:
-    rng = np.random.default_rng(3)
-    rows = [[*row[:3], f"{rng.normal(200, 30):.4f}", row[4]] for row in toy_rows(60, 1)]
-    raw, card = toy_table(tmp_path, rows)
-    prepare_table(raw, card, tabular_recipe(test=0.3), tmp_path / "out")  # three columns tell nobody apart
-    codes = {item.code for item in Prepared.open(tmp_path / "out").findings}
-    assert "nearly-equal-rows" not in codes
