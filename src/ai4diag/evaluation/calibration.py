@@ -190,7 +190,8 @@ def _newton(weights: Floats, truth: Floats, logit: Floats, start: Floats, *, slo
         if not len(active):
             break
         own = weights[active]
-        probability = 1 / (1 + np.exp(-(answer[active, :1] + answer[active, 1:] * logit)))
+        with np.errstate(over="ignore"):  # where exp overflows, the probability is 0
+            probability = 1 / (1 + np.exp(-(answer[active, :1] + answer[active, 1:] * logit)))
         residual, curvature = own * (truth - probability), own * probability * (1 - probability)
         gradient = np.stack([residual.sum(axis=1), residual @ logit], axis=1)
         sums = np.stack([curvature.sum(axis=1), curvature @ logit, curvature @ logit**2])
