@@ -401,6 +401,11 @@ def test_the_report_says_plainly_what_is_not_known(tmp_path, monkeypatch):
         assert "ai4diag verify" not in page
         first = json.loads((folder / "estimates.json").read_text())[0]
         assert f"{first['value']:.3f}" in done.output
+    (tmp_path / "found.json").write_text(json.dumps([r for r in results if r["image_id"] != 3]))
+    (tmp_path / "plan.yaml").write_text(BOXES)
+    done = CliRunner().invoke(cli, ["evaluate", "--predictions", "found.json", "--plan", "plan.yaml", "--json"])
+    assert json.loads(done.stdout)[0]["name"] == "map_50"
+    assert "No detections, so that all boxes count as missed, in 1 image: 's0'" in done.stderr
     done = CliRunner().invoke(cli, ["evaluate", "breast-mass", "--out", "x"])
     assert "--out belongs to --predictions" in done.output
 

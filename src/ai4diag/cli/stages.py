@@ -139,10 +139,10 @@ def _evaluate_external(predictions: Path | None, plan: Path | None, out: Path | 
         found.write(out)
     if as_json:
         show.data([item.as_dict() for item in found.evaluation.estimates])
-        return
-    for item in found.evaluation.estimates:
-        click.echo(f"{item.subgroup:20} {item}")
-    for note in found.evaluation.notes:
+    else:
+        for item in found.evaluation.estimates:
+            click.echo(f"{item.subgroup:20} {item}")
+    for note in found.evaluation.notes:  # also beside JSON: what was left out, or counted as wrong
         show.message(f"- {note}")
     if out is not None:
         show.message(f"report: {show.relative(out / 'report.html')}")
