@@ -181,6 +181,18 @@ def _primary(folder):
     return "record.json", "manifest.json about the run contradict"
 
 
+def _licence(folder):
+    card = read_json(folder / "card.yaml")
+    write_json(folder / "card.yaml", card | {"licence": card["licence"] | {"id": "MIT"}})
+    return "card.yaml", "about the data set contradict"
+
+
+def _classes(folder):
+    plan = read_json(folder / "plan.json")
+    write_json(folder / "plan.json", plan | {"classes": plan["classes"][::-1]})
+    return "plan.json", "contradict each other about what was predicted"
+
+
 def _more_cases(folder):
     context = read_json(folder / "context.json")
     next(line for line in context["parts"] if line["part"] == "test")["cases"] += 1000
@@ -189,7 +201,7 @@ def _more_cases(folder):
 
 
 CHANGES = (_headline, _report, _card, _score)
-MORE_CHANGES = (_estimate, _limit_of_a_subgroup, _answer, _gate, _primary, _more_cases)
+MORE_CHANGES = (_estimate, _limit_of_a_subgroup, _answer, _gate, _primary, _more_cases, _licence, _classes)
 
 
 def _found(folder, change):

@@ -68,3 +68,8 @@ def test_what_is_no_list_of_packages_is_refused():
         packages("numpy>=1\n")
     with pytest.raises(DataError, match="bill of materials"):
         listed("[]")
+
+
+def test_a_package_url_that_names_another_package_is_found(sbom):
+    with pytest.raises(DataError, match="bill of materials"):
+        listed(sbom.replace("pkg:pypi/numpy@", "pkg:pypi/numpi@"))

@@ -182,6 +182,8 @@ def read(folder: Path) -> Stated:
     settings = parse(Evaluate, plan["evaluate"], PLAN)
     if settings.interval.resamples > limits.MOST_RESAMPLES:
         raise VerifyError(f"{PLAN} asks for {settings.interval.resamples:,} resamples.", "Get the pack again.")
+    if any(plan[name] != record[name] for name in ("task", "target", "classes")):
+        raise VerifyError(f"{PLAN} and {RECORD} contradict each other about what was predicted.", "Get the pack again.")
     limits.refuse_large_table(folder / PREDICTIONS)
     predictions, _ = read_predictions(folder / PREDICTIONS, plan["task"], plan["target"], plan["classes"])
     if "shape" in predictions:

@@ -99,9 +99,16 @@ def listed(sbom: str) -> list[tuple[str, str]]:
     """Return name and version of the components of a bill of materials, sorted.
 
     Raises:
-        DataError: it is not one.
+        DataError: it is not one, or the package URL of a component says something else.
     """
+    from packageurl import PackageURL
+
     try:
-        return sorted((str(item["name"]), str(item["version"])) for item in json.loads(sbom)["components"])
+        found = sorted(
+            (str(item["name"]), str(item["version"]), str(item["purl"])) for item in json.loads(sbom)["components"]
+        )
+        if all(purl == PackageURL("pypi", name=name, version=version).to_string() for name, version, purl in found):
+            return [(name, version) for name, version, _ in found]
+        raise ValueError
     except (ValueError, KeyError, TypeError):
         raise DataError("sbom.cdx.json is not a CycloneDX bill of materials.", "Build the pack again.") from None

@@ -199,6 +199,9 @@ def _contradictions(stated: Stated, listing: Mapping[str, Any], evaluation: Eval
         == (record["task"], record["target"], list(record["classes"]))
         and context.primary == record["primary"] == stated.plan.primary,
         "context.json and record.json about the look at the test part": context.look == record.get("look", 0),
+        "context.json and card.yaml about the data set": (context.dataset.name, context.dataset.title)
+        == (stated.card["name"], stated.card["title"])
+        and context.dataset.licence == stated.card["licence"]["id"],
         "context.json and predictions.parquet about the cases of the test part": _same_cases(stated),
         "environment.txt and record.json about the software": record["evaluated"].get("environment_sha256")
         in (None, sha256_bytes(stated.environment.encode("utf-8"))),
