@@ -106,6 +106,7 @@ def test_without_a_public_key_numbers_hold_and_nothing_is_said_about_who(whole, 
     assert "not signed" in found.remarks[0]
 
 
+@pytest.mark.slow
 def test_with_a_public_key_the_signature_must_be_there_and_of_that_key(copy, keys):
     found = verify_pack(copy, public(keys, "other"))
     assert not found.ok
@@ -200,8 +201,19 @@ def _more_cases(folder):
     return "predictions.parquet", "about the cases of the test part contradict"
 
 
-CHANGES = (_headline, _report, _card, _score)
-MORE_CHANGES = (_estimate, _limit_of_a_subgroup, _answer, _gate, _primary, _more_cases, _licence, _classes)
+CHANGES = (_report, _score)
+MORE_CHANGES = (
+    _estimate,
+    _headline,
+    _card,
+    _limit_of_a_subgroup,
+    _answer,
+    _gate,
+    _primary,
+    _more_cases,
+    _licence,
+    _classes,
+)
 
 
 def _found(folder, change):
@@ -369,6 +381,7 @@ def test_what_would_name_somebody_is_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_waiver_keeps_its_reason_but_not_the_cases_that_it_names(tmp_path):
     run = source("ordinal")
     one, other = run.context.findings
@@ -381,6 +394,7 @@ def test_a_waiver_keeps_its_reason_but_not_the_cases_that_it_names(tmp_path):
     assert "(a case) and ZZTRAIN-8x" in (made.folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_case_that_a_card_or_a_readme_names_is_replaced(tmp_path):
     run = source("ordinal")
     case, patient = run.predictions["case_id"].iloc[0], run.predictions["patient_id"].iloc[0]
