@@ -389,3 +389,16 @@ def test_log_odds_are_for_shares_alone():
     }
     assert same == {"brier", "log_loss", "ece", "calibration_slope", "calibration_intercept", "auroc_difference"}
     assert {"auroc", "auprc", "f1", "ppv"} <= {name for name, *_ in limits["logit"]} - same
+
+
+@pytest.mark.parametrize(("method", "told"), [("percentile", True), ("bca", False), ("logit", False)])
+def test_percentiles_near_one_are_told_to_be_too_narrow(method, told):
+    rng = np.random.default_rng(1)
+    truth = np.repeat([0, 1], 60)
+    score = 1 / (1 + np.exp(-(truth * 4 - 2 + rng.normal(size=120))))
+    cases = [f"c{number}" for number in range(120)]
+    lines = {"case_id": cases, "patient_id": cases, "fold": 0, "part": "test", "truth": truth, "score": score}
+    plan = Evaluate(primary="auroc", interval={"method": method, "resamples": 100}, operating_point={"threshold": 0.5})
+    found = evaluate(pd.DataFrame(lines), task="tabular", classes=("well", "ill"), plan=plan)
+    assert 0.95 < found.estimates[0].value < 1
+    assert any("90 to 93 of 100" in note for note in found.notes) == told

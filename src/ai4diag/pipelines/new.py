@@ -20,7 +20,7 @@ data:
 {model}
 evaluate:
   primary: {primary}
-  interval: {{level: 0.95, resamples: 2000, unit: patient_id}}
+  interval: {{level: 0.95, resamples: 2000, unit: patient_id, method: logit}}
   subgroups: [site]
   accept: {{}}            # release gate on the lower limit, for example {{{primary}_low: 0.80}}
 quick:
