@@ -63,16 +63,18 @@ def test_accuracy_that_hardly_beats_one_answer_is_pointed_out():
 def test_an_area_over_one_patient_is_refused():
     table = yes_no(1, 80)
     for name in ("auroc", "auprc", "balanced_accuracy"):
-        with pytest.raises(ConfigError, match="one patient alone has cases of ill"):
+        with pytest.raises(ConfigError, match="one patient alone has cases of ill") as error:
             notes(table, name)
+        assert "specificity" in error.value.cure
     several = yes_no(6, 80)
     several["patient_id"] = np.where(several["truth"] == 1, "p0", several["patient_id"])  # six cases of one patient
     with pytest.raises(ConfigError, match="one patient alone"):
         notes(several, "auroc")
     assert notes(table, "brier")
     flipped = table.assign(truth=1 - table["truth"])
-    with pytest.raises(ConfigError, match="cases of healthy"):
+    with pytest.raises(ConfigError, match="cases of healthy") as error:
         notes(flipped, "auroc")
+    assert "sensitivity" in error.value.cure  # the specificity hangs on that patient as well
 
 
 def test_an_area_over_few_patients_is_pointed_out():

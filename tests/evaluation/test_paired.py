@@ -189,7 +189,7 @@ def test_small_subgroups_are_masked_and_a_missing_attribute_is_named():
 def test_one_alone_no_margin_of_nothing_and_other_tables_are_refused():
     with pytest.raises(UsageError, match="cannot be compared"):
         compare([Side("A", tabular(), PLAN)], plan=PLAN, **BINARY)
-    with pytest.raises(UsageError, match="margin is above 0"):
+    with pytest.raises(UsageError, match="A margin is a number above 0"):
         two(tabular(), tabular(), margin=0.0)
     with pytest.raises(DataError, match=r"of B has no column 'score'"):
         two(tabular(), tabular().drop(columns="score"))
@@ -350,6 +350,47 @@ def test_what_cannot_be_known_is_said():
     assert judge("auroc", difference(0.01, 0.001, 0.02), ("A", "B"), test=(np.nan, np.nan)).kind == "better"
 
 
+def test_a_margin_must_hold_by_both_methods():
+    near = difference(0.0, -0.01, 0.01)
+    assert judge("auroc", near, ("A", "B"), 0.02, test=(-0.012, 0.012)).kind == "equivalent"
+    assert judge("auroc", near, ("A", "B"), 0.02, test=(-0.012, 0.025)).kind == "not worse"
+    assert judge("auroc", near, ("A", "B"), 0.02, test=(-0.025, 0.012)).kind == "no difference shown"
+    assert judge("auroc", near, ("A", "B"), 0.02, test=(np.nan, np.nan)).kind == "equivalent"
+
+
+def test_an_interval_that_leaves_out_its_own_value_settles_nothing():
+    shifted = judge("ece", difference(0.025, -0.122, -0.01), ("A", "B"))
+    assert shifted.kind == "borderline"
+    assert "+0.025, its interval [-0.122, -0.010] leaves that out" in shifted.text
+
+
+def test_a_mean_over_other_cases_is_said():
+    """A model that answers nothing where it is hard has no distance there, and a better mean of the others."""
+    table = maps()
+    silent = table.assign(runs=[encode(np.zeros((12, 12, 4), np.uint8)), *table["runs"][1:]])
+    plan = Evaluate(primary="hd95_mm", interval=FAST)
+    found = two(table, silent, plan, {"target": "masks", "classes": ["liver"]}).comparisons[0]
+    assert "not the same pairs of case and class: 0 and 1 are left out" in found.pairs[0].difference.note
+    assert "not the same pairs" in found.verdict.text or found.verdict.kind == "undefined"
+    assert "not the same pairs" not in by_name(found)["dice"].difference.note
+
+
+def test_a_headline_that_would_mislead_is_not_judged():
+    table = tabular()
+    table["truth"] = (np.arange(len(table)) == np.flatnonzero(table["part"] == "test")[0]).astype(int)
+    with pytest.raises(ConfigError, match="one patient alone has cases of ill"):
+        two(table, noisy(table))
+
+
+def test_how_many_intervals_leave_out_nothing_by_chance_is_a_number():
+    table = tabular()
+    same = two(table, table).notes
+    assert not any("not adjusted for being many" in note for note in same)
+    many = PLAN.model_copy(update={"interval": Interval(resamples=100, level=0.2)})
+    (said,) = [note for note in two(table, noisy(table), many).notes if "not adjusted" in note]
+    assert re.search(r"The other 13 intervals .* about 10 of them", said)
+
+
 def test_perfect_models_cannot_be_told_apart():
     table = tabular()
     table["score"] = np.where(table["truth"] == 1, 0.9, 0.1)
@@ -357,6 +398,7 @@ def test_perfect_models_cannot_be_told_apart():
     assert two(table, other).comparisons[0].verdict.kind == "undefined"
 
 
+@pytest.mark.slow
 def test_an_interval_of_the_difference_covers_it():
     """Two readings of 60 patients with 1-3 cases: 95 % intervals hold the true difference about 95 % of the time."""
     rng = np.random.default_rng(11)

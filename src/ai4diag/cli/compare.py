@@ -11,6 +11,7 @@ import click
 
 from ai4diag.cli import show
 from ai4diag.cli.context import workspace
+from ai4diag.errors import UsageError
 from ai4diag.files import write_text
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def compare(words: Sequence[str], plan: Path | None, margin: float | None, out: 
     """
     from ai4diag.pipelines.compare import compare as run
 
+    if margin is not None and not math.isfinite(margin):
+        raise UsageError(f"A margin is a number above 0, found {margin:g}.", "Leave it out where there is none.")
     found = run(words, workspace, plan=plan, margin=math.nan if margin is None else margin)
     if out is not None:
         write_text(out, found.page())

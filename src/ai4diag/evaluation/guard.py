@@ -40,8 +40,8 @@ FEW_BOXES = 10
 """Below so many boxes, a class is pointed out: in mAP it weighs as much as any other."""
 AREAS = ("auroc", "auprc")
 CONCORDANCE = ("c_index", "c_index_uno")
-AT_PREVALENCE = ("ppv", "npv", "f1", "f1_macro", "auprc", "auprc_macro")
-"""Estimates that change with the share of positives."""
+AT_PREVALENCE = ("ppv", "npv", "f1", "f1_macro")
+"""Decisions whose estimates change with the share of positives."""
 CLASSES = ("binary", "multiclass", "ordinal", "multilabel")
 
 
@@ -85,10 +85,12 @@ def refuse(test: pd.DataFrame, target: str, classes: Sequence[str], plan: Evalua
     alone = {"binary": (*AREAS, "balanced_accuracy"), "time_to_event": CONCORDANCE}.get(target, ())
     if plan.primary in alone:
         unit = test[plan.interval.unit].to_numpy()
-        for label, shown in _shown(test, target, classes).items():
+        shown_by = _shown(test, target, classes)
+        for label, shown in shown_by.items():
             if len(np.unique(unit[shown])) == 1:
                 said = f"one patient alone has cases of {label}, and the whole value hangs on that patient"
-                other = "specificity, or brier" if target == "binary" else "brier_integrated"
+                rate = "sensitivity" if label == next(iter(shown_by)) else "specificity"
+                other = f"{rate}, or brier" if target == "binary" else "brier_integrated"
                 found = Caution(plan.primary, said, f"{other}, and gather more patients")
     if found is not None:
         raise ConfigError(f"evaluate.primary: {found.name} would mislead: {found.found}.", f"Look at {found.instead}.")
@@ -132,7 +134,7 @@ def cautions(
 
 
 def _of_prevalence(plan: Evaluate, test: pd.DataFrame, target: str) -> Iterator[Caution]:
-    if plan.primary not in AT_PREVALENCE or plan.primary.startswith("auprc"):
+    if plan.primary not in AT_PREVALENCE:
         return
     if target != "binary":
         yield Caution(
@@ -143,7 +145,8 @@ def _of_prevalence(plan: Evaluate, test: pd.DataFrame, target: str) -> Iterator[
         instead = "sensitivity and specificity, or state the prevalence (evaluate.prevalence)"
         yield Caution(plan.primary, f"it holds at the share of positives of the test part, {here:.3f}, alone", instead)
     else:
-        yield Caution(plan.primary, "it holds at the share of positives of the test part alone", "ppv_at_prevalence")
+        stated = "ppv_at_prevalence and npv_at_prevalence"
+        yield Caution(plan.primary, "it holds at the share of positives of the test part alone", stated)
 
 
 def _of_accuracy(

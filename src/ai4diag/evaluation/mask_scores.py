@@ -88,6 +88,11 @@ class MaskScores:
         """Return nothing: no figure of a case is right or wrong."""
         return None
 
+    def undefined(self, name: str, group: str) -> npt.NDArray[np.bool_]:
+        """Return which pairs of case and class a mean leaves out, `(cases, classes)`; of a class `(cases,)`."""
+        found: npt.NDArray[np.bool_] = np.isnan(self.figures[NAMES.index(name)])
+        return found if group == "all" else found[:, self._classes.index(group.removeprefix("class="))]
+
     def remark(self, name: str, value: float) -> str:
         """Return why a value is undefined, or how many pairs of case and class it leaves out."""
         missing = int(np.isnan(self.figures[NAMES.index(name)]).sum())

@@ -19,6 +19,7 @@ import pandas as pd
 
 from ai4diag.config.plan import Evaluate
 from ai4diag.errors import DataError, UsageError
+from ai4diag.evaluation import guard
 from ai4diag.evaluation.bootstrap import FEW_UNITS, in_words, intervals
 from ai4diag.evaluation.classification import Threshold
 from ai4diag.evaluation.delong import delong
@@ -31,7 +32,7 @@ from ai4diag.evaluation.evaluate import (
     groups,
     headline_first,
 )
-from ai4diag.evaluation.paired_words import Verdict, judge
+from ai4diag.evaluation.paired_words import Verdict, judge, minding
 from ai4diag.evaluation.predictions import check
 from ai4diag.evaluation.remembered import Remembered
 from ai4diag.evaluation.targets import scored_by
@@ -157,12 +158,12 @@ def compare(
     Raises:
         UsageError: fewer than two sides, or a margin that is not above 0.
         DataError: no case in common; a case of which the truth differs, which is named.
-        ConfigError: the plan names an estimate, unit or subgroup that does not exist.
+        ConfigError: the plan names an estimate, unit or subgroup that does not exist, or a headline that would mislead.
     """
     if len(sides) < 2:
         raise UsageError("One model alone cannot be compared.", "Name two or more.")
-    if not (np.isnan(margin) or margin > 0):
-        raise UsageError(f"A margin is above 0, found {margin:g}.")
+    if not (np.isnan(margin) or 0 < margin < np.inf):
+        raise UsageError(f"A margin is a number above 0, found {margin:g}.")
     for side in sides:
         check(side.predictions, target, classes, f"The table of predictions of {side.label}")
     tables, left_out = _same_cases(sides, target, classes)
@@ -170,6 +171,7 @@ def compare(
     check_columns(tables[0], plan.subgroups, "subgroups")
     inside_of = {f"{a}={name}": inside for a in plan.subgroups for name, inside in groups(tables[0][a])}
     scoring = scored_by(target)
+    guard.refuse(tables[0], target, classes, plan)
     points = [_operating_point(side, target, classes) for side in sides]
 
     @cache
@@ -267,11 +269,22 @@ def _differences(
     one, two = reference.statistic(entries), other.statistic(entries)
     unit = rows[plan.interval.unit].to_numpy()
     found = intervals(lambda weights: two(weights) - one(weights), unit, plan.interval, reference.presence)
-    limits = zip(found.value.tolist(), found.low.tolist(), found.high.tolist(), strict=True)
+    limits = list(zip(found.value.tolist(), found.low.tolist(), found.high.tolist(), strict=True))
+    notes = [
+        minding(*numbers, note, _left_out(reference, entry), _left_out(other, entry))
+        for entry, numbers, note in zip(entries, limits, found.notes, strict=True)
+    ]
+    each = zip(entries, limits, notes, strict=True)
     return [
         Estimate(f"{name}_difference", *numbers, len(rows), found.n_units, "test", group, note)
-        for (name, group), numbers, note in zip(entries, limits, found.notes, strict=True)
+        for (name, group), numbers, note in each
     ]
+
+
+def _left_out(scores: Scores, entry: tuple[str, str]) -> npt.NDArray[np.bool_] | None:
+    """Return which cases (and classes) a mean over what is defined leaves out; None for what is no such mean."""
+    asked = getattr(scores, "undefined", None)
+    return asked(*entry) if asked else None
 
 
 def _in_subgroup(
@@ -359,13 +372,12 @@ def _notes(
             f"{100 * comparisons[0].level:.3g} %, so that together they hold at {interval.level:.0%} (Bonferroni)"
             + ("; p is adjusted after Holm." if comparisons[0].delong else ".")
         )
-    others = sum(bool(np.isfinite(pair.difference.low)) for item in comparisons for pair in item.pairs) - len(
-        comparisons
-    )
+    others = sum(bool(np.isfinite(pair.difference.low)) for item in comparisons for pair in item.pairs[1:])
     if others:
+        chance = others * (1 - interval.level)
         notes.append(
             f"The verdict is on {plan.primary} alone. The other {others} intervals are not adjusted for being many: "
-            f"about {others * (1 - interval.level):.1g} of them would leave out 0 if nothing differed."
+            f"about {chance:{'.1g' if chance < 1 else '.0f'}} of them would leave out 0 if nothing differed."
         )
     if decided := _decided(sides, points):
         notes.append(f"Decisions are each one's own, at its own operating point: {decided}.")

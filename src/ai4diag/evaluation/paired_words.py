@@ -6,12 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from ai4diag.evaluation.bootstrap import ALL_AGREE, FEW_UNITS
 from ai4diag.types import Estimate
 
 if TYPE_CHECKING:
     from ai4diag.evaluation.paired import Comparison
 
+Bools = npt.NDArray[np.bool_]
 HIGHER = (
     "auroc", "auprc", "accuracy", "exact_match", "balanced_accuracy", "f1", "sensitivity", "specificity", "ppv", "npv",
     "kappa", "c_index", "map_", "froc_", "dice", "iou", "surface_dice",
@@ -19,8 +23,10 @@ HIGHER = (
 """Beginnings of the names of estimates of which more is better."""
 LOWER = ("brier", "log_loss", "ece", "mae", "hd95_mm", "assd_mm", "volume_error")
 """Of which less is better. Any other name, such as a calibration slope, is best at some value in between."""
-
-
+OUTSIDE = "the interval leaves out the difference itself: resamples shift this estimate"
+"""What to mind of an estimate that is biased in resamples, such as a calibration error of few cases."""
+UNLIKE = "not the same pairs of case and class"
+"""What to mind of a mean over what is defined, where the two models leave out different cases."""
 HARDLY_ANY = 10
 """Fewer patients than these say next to nothing about the next one."""
 
@@ -50,6 +56,20 @@ def direction(name: str) -> int:
     return 1 if name.startswith(HIGHER) else 0
 
 
+def minding(value: float, low: float, high: float, note: str, one: Bools | None, other: Bools | None) -> str:
+    """Return the note of a difference, with what else to mind about it.
+
+    Args:
+        value, low, high: the difference.
+        note: of its interval.
+        one, other: which cases (and classes) the mean of each leaves out; None for what is no such mean.
+    """
+    found = [note, OUTSIDE if value < low or value > high else ""]
+    if one is not None and other is not None and not np.array_equal(one, other):
+        found.append(f"{UNLIKE}: {one.sum()} and {other.sum()} are left out")
+    return "; ".join(text for text in found if text)
+
+
 def judge(
     name: str,
     difference: Estimate,
@@ -76,18 +96,23 @@ def judge(
     if math.isnan(value):
         return Verdict("undefined", f"Nothing can be said: {name} is undefined for {a}, for {b} or for both.")
     if math.isnan(difference.low):
-        if difference.note == ALL_AGREE and value == 0:
+        if ALL_AGREE in difference.note and value == 0:
             start = f"{a} and {b} have the same {name} in every resample: these cases cannot tell them apart."
             return Verdict("undefined", f"{start} That does not show that they are equal.")
         how = f"{b} has {_size(abs(value))} {'more' if value > 0 else 'less'} {name} than {a}"
         return Verdict("undefined", f"{how}; how sure that is cannot be said ({difference.note}).")
+    if not difference.low <= value <= difference.high:
+        how = f"{b} minus {a} is {_signed(value)}, its interval [{_signed(difference.low)}, {_signed(difference.high)}]"
+        return Verdict("borderline", f"Not settled: {how} leaves that out; resamples shift {name}.")
     way = direction(name)
     if not way:
         return _without_direction(name, difference, labels)
     gain = _Gain(name, way, way * value, *sorted((way * difference.low, way * difference.high)))
-    verdict = _by_interval(gain, labels, tuple(sorted(way * limit for limit in test)) if test else None)
-    verdict = verdict if math.isnan(margin) else _with_margin(verdict, gain, labels, margin)
-    return Verdict(verdict.kind, verdict.text + _few(difference.n_patients))
+    limits = tuple(sorted(way * limit for limit in test)) if test else None
+    verdict = _by_interval(gain, labels, limits)
+    verdict = verdict if math.isnan(margin) else _with_margin(verdict, gain, labels, margin, limits)
+    unlike = next((f" But these are {part}." for part in difference.note.split("; ") if part.startswith(UNLIKE)), "")
+    return Verdict(verdict.kind, verdict.text + unlike + _few(difference.n_patients))
 
 
 def _few(patients: int) -> str:
@@ -140,20 +165,24 @@ def _may_be(gain: _Gain, label: str, what: str = "one") -> str:
     return f"{label} may be {' or '.join(ways)}."
 
 
-def _with_margin(verdict: Verdict, gain: _Gain, labels: tuple[str, str], margin: float) -> Verdict:
-    """Add what the interval says about the largest difference that does not matter."""
+def _with_margin(
+    verdict: Verdict, gain: _Gain, labels: tuple[str, str], margin: float, test: tuple[float, ...] | None
+) -> Verdict:
+    """Add what the interval says about the largest difference that does not matter: of two intervals, both must."""
     a, b = labels
     words = f"the margin {margin:g}"
-    if gain.low > -margin and gain.high < margin:
+    both = [(gain.low, gain.high), *([(test[0], test[1])] if test and not math.isnan(test[0]) else [])]
+    low, high = min(one for one, _ in both), max(one for _, one in both)
+    if low > -margin and high < margin:
         kind = "equivalent"
         text = f"{a} and {b} differ by less than {words} in either direction."
         if verdict.kind == "no difference shown":
             return Verdict(kind, f"{text} {_may_be(gain, b, 'A difference')}")
-    elif gain.low > -margin:
+    elif low > -margin:
         kind = "better" if verdict.kind == "better" else "not worse"
-        how = "better" if gain.low >= margin else "not worse"
+        how = "better" if low >= margin else "not worse"
         text = f"{b} is {how} than {a} by more than {words}."
-    elif gain.high < -margin:
+    elif high < -margin:
         kind, text = "worse", f"{b} is worse than {a} by more than {words}."
     else:
         kind = verdict.kind

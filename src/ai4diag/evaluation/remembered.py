@@ -26,6 +26,7 @@ class Remembered:
         self._scores = scores
         self._statistics: dict[tuple[tuple[str, str], ...], Statistic] = {}
         self.entries, self.presence = scores.entries, scores.presence
+        self.undefined = getattr(scores, "undefined", None)
 
     def statistic(self, entries: Entries) -> Statistic:
         """Return the function from weights `(B, cases)` to values `(B, len(entries))`."""

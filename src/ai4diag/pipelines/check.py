@@ -184,7 +184,7 @@ class _Trial:
         interval = self.recipe.evaluate.interval.model_copy(update={"resamples": 100})
         plan = self.recipe.evaluate.model_copy(update={"interval": interval})
         estimates = evaluate(
-            read, task=facts["task"], target=facts.get("target"), classes=facts["classes"], plan=plan
+            read, task=facts["task"], target=facts.get("target"), classes=facts["classes"], plan=plan, guarded=False
         ).estimates
         names = {item.name for item in estimates}
         _expect(plan.primary in names, f"'{plan.primary}' is not among the estimates: {', '.join(sorted(names))}.")
