@@ -462,3 +462,78 @@ def test_external_and_internal_evaluation_are_the_same_code(tmp_path):
         table.assign(site="", fold=0, part="test"), task="tabular", classes=plan.classes, plan=plan.evaluate
     )
     assert [str(item) for item in found.evaluation.estimates] == [str(item) for item in again.estimates]
+
+
+# Hostile tables
+
+
+def test_scores_are_those_of_the_predictions_even_if_the_truth_has_some(tmp_path):
+    table = cases()
+    expected = metrics.roc_auc_score(table["truth"], table["score"])
+    table.assign(score=1 - table["score"]).to_csv(tmp_path / "truth.csv", index=False)
+    table[["case_id", "score"]].to_csv(tmp_path / "found.csv", index=False)
+    found = score(tmp_path, "found.csv", TABLE + "truth: truth.csv\n")
+    assert values(found)["auroc"] == pytest.approx(expected)
+
+
+def test_classes_that_are_called_like_numbers_are_found_by_name(tmp_path):
+    """Grades 1 to 4 of which none is 4: not the classes with these numbers from 0."""
+    rng = np.random.default_rng(3)
+    grade = np.arange(60) % 3 + 1
+    table = cases().assign(truth=grade, **{f"score_{k}": rng.random(60) + (grade == k) for k in range(1, 5)})
+    table.drop(columns="score").to_csv(tmp_path / "one.csv", index=False)
+    plan = (
+        f"task: tabular\ntarget: multiclass\nclasses: ['1', '2', '3', '4']\nevaluate: {{primary: accuracy, {FAST}}}\n"
+    )
+    expected = (table[[f"score_{k}" for k in range(1, 5)]].to_numpy().argmax(axis=1) + 1 == grade).mean()
+    assert values(score(tmp_path, "one.csv", plan))["accuracy"] == pytest.approx(expected)
+
+
+LINE = "x,p9,1,"
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "said"),
+    [
+        (lambda t: t.replace("truth,score", "score,score"), "", "has two columns 'score'"),
+        (lambda t: t + LINE + "\ny,p9,1,high\n", "missing: wrong\n", "found 'high'; expected a number"),
+        (lambda t: t + "x,p9,ill,\n", "missing: wrong\n", "found 'ill'; expected a number"),
+        (lambda t: t.split("\n")[0] + "\n" + LINE + "\n", "missing: leave_out\n", "no case has a prediction"),
+        (lambda t: t.replace("case_id", "Case"), "", r"It has: Case, patient_id, truth, score\."),
+    ],
+)
+def test_damaged_tables_end_in_one_message(tmp_path, change, more, said):
+    (tmp_path / "one.csv").write_text(change(cases().to_csv(index=False)))
+    with pytest.raises(DataError, match=said):
+        score(tmp_path, "one.csv", TABLE + more)
+
+
+def test_blanks_around_names_of_columns_and_empty_columns_do_not_matter(tmp_path):
+    text = cases().to_csv(index=False).replace("patient_id,truth", " patient_id , truth ").replace("\n", ",,\n")
+    (tmp_path / "one.csv").write_text(text)
+    assert score(tmp_path, "one.csv", TABLE).evaluation.estimates[0].n_patients == 60
+
+
+def test_a_case_without_a_name_is_not_joined(tmp_path):
+    table = cases()
+    (tmp_path / "truth.csv").write_text(table.drop(columns="score").to_csv(index=False) + ",p9,1\n")
+    (tmp_path / "found.csv").write_text(table[["case_id", "score"]].to_csv(index=False) + ",0.3\n")
+    with pytest.raises(DataError, match=r"found\.csv: column 'case_id', line 61: found None"):
+        score(tmp_path, "found.csv", TABLE + "truth: truth.csv\n")
+
+
+def test_a_plan_names_each_class_once(tmp_path):
+    cases().to_csv(tmp_path / "one.csv", index=False)
+    for names in ("[a, a]", "[]"):
+        with pytest.raises(ConfigError, match="name each class once"):
+            score(tmp_path, "one.csv", TABLE.replace("[benign, malignant]", names))
+
+
+def test_images_may_not_call_their_attributes_like_what_was_predicted(tmp_path):
+    truth, results = coco()
+    write_coco(tmp_path, {**truth, "images": [{**image, "labels": 3} for image in truth["images"]]}, results)
+    with pytest.raises(DataError, match="'labels' is no name for an attribute"):
+        score(tmp_path, "found.json", BOXES)
+    write_coco(tmp_path, truth, [])
+    with pytest.raises(DataError, match="no case has a prediction"):
+        score(tmp_path, "found.json", BOXES + "missing: leave_out\n")

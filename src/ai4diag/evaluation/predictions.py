@@ -27,6 +27,7 @@ WORDS = ("case_id", "patient_id", "site")
 PREDICTED_PARTS = ("validation", "test", "contrast")
 OPTIONAL: dict[str, Any] = {"site": "", "fold": 0, "part": "test"}
 """What a foreign table may leave out, and what stands for it."""
+NO_PARQUET = "Make it again with `train`; a table of your own is a .csv file, or Parquet."
 COMMA_NUMBER = re.compile(r"\s*[+-]?\d+(,\d+)?([eE][+-]?\d+)?\s*")
 
 
@@ -155,13 +156,18 @@ def _read_csv(path: Path) -> pd.DataFrame:
             table: pd.DataFrame = pd.read_csv(StringIO(text), **shape)
             # an identifier may be NA, which is no missing value, or 007, which is no number
             words = pd.read_csv(
-                StringIO(text), **shape, dtype=str, keep_default_na=False, usecols=lambda name: name in WORDS
+                StringIO(text), **shape, dtype=str, keep_default_na=False, usecols=lambda name: name.strip() in WORDS
             )
+            first = pd.read_csv(StringIO(text), **shape, header=None, nrows=1, dtype=str, keep_default_na=False)
     except (ValueError, pd.errors.ParserWarning) as error:
         raise DataError(
             f"{path} is not a table of comma-separated values: {error}.",
             "Write UTF-8, one cell per column in every line, and decimal points.",
         ) from None
+    names = first.iloc[0].str.strip().loc[lambda cell: cell != ""]
+    if names.duplicated().any():
+        raise DataError(f"{path} has two columns '{names[names.duplicated()].iloc[0]}'.", "Keep one of them.")
+    table, words = table.rename(columns=str.strip), words.rename(columns=str.strip)
     for name in words:
         table[name] = words[name].str.strip().replace("", None)
     if separator == ";":
@@ -185,6 +191,6 @@ def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         raw = (content.schema.metadata or {}).get(KEY)
         facts: dict[str, Any] = json.loads(raw) if raw else {}
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {error}.", "Make it again with `train`.") from None
+        raise DataError(f"{path} is not a readable Parquet file: {error}.", NO_PARQUET) from None
     table: pd.DataFrame = content.to_pandas(use_threads=False)
     return table, facts

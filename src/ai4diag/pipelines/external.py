@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import field_validator
+
 from ai4diag.config.base import Settings, parse, read_yaml
 from ai4diag.config.plan import Evaluate
 from ai4diag.config.recipe import load_recipe
@@ -46,6 +48,13 @@ class Plan(Settings):
     """What a case without a prediction counts as; None: as wrong (boxes, masks), or the table is refused."""
     extra: Literal["leave_out", "refuse"] = "refuse"
     """What happens to predictions of cases that have no truth."""
+
+    @field_validator("classes")
+    @classmethod
+    def _each_class_once(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is not None and (not names or len(set(names)) < len(names)):
+            raise ValueError("name each class once")
+        return names
 
 
 @dataclass(frozen=True)

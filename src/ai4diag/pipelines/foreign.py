@@ -17,12 +17,16 @@ import pandas as pd
 from ai4diag.errors import ConfigError, DataError
 from ai4diag.evaluation.predictions import check, need, read_table
 from ai4diag.evaluation.report.words import counted
+from ai4diag.evaluation.truth import COLUMNS
 
 if TYPE_CHECKING:
     from ai4diag.pipelines.external import Asked
 
 NAMED = 3
 """Cases that a message names."""
+TAKEN = {"fold", "part", "size_0", "size_1", *COLUMNS["boxes"]([]), "boxes", "labels", "scores"}
+TAKEN |= {*COLUMNS["masks"]([]), "runs"}
+"""Columns that cannot be attributes of patients."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ def read(path: Path, asked: Asked) -> Foreign:
         found = foreign_boxes.read(path, asked)
     else:
         found = foreign_tables.read(path, asked)
-    check(found.table, asked.target, found.classes, str(path))
+    beside = "" if asked.plan.truth is None else f" and {asked.beside(asked.plan.truth)}"
+    check(found.table, asked.target, found.classes, f"{path}{beside}")
     return found
 
 
@@ -124,6 +129,16 @@ def refuse_missing(cases: Sequence[str], path: Path, *, wrong: bool = True) -> N
     )
 
 
+def refuse_none(answered: int, path: Path) -> None:
+    """Stop where no case has a prediction and none would be left.
+
+    Raises:
+        DataError: `answered` is 0.
+    """
+    if not answered:
+        raise DataError(f"{path}: no case has a prediction.", "Look whether the names of the cases are the truth's.")
+
+
 def left_out(cases: Sequence[str]) -> str:
     """Return the note on cases without a prediction that were left out, as the plan says."""
     return f"Left out for want of a prediction, as the plan says: {named(cases)}. Estimates flatter by it."
@@ -143,11 +158,13 @@ def who(cases: Sequence[str], asked: Asked, known: pd.DataFrame | None = None) -
     """
     base = pd.DataFrame({"case_id": list(cases)})
     if known is not None:
+        _refuse_taken(known, "The images of the truth")
         base = pd.concat([base, known.reset_index(drop=True)], axis=1)
     if asked.plan.patients is not None:
         table = _patients(asked, cases)
         base = base.drop(columns=[name for name in table if name != "case_id" and name in base])
         base = base.merge(table, "left", "case_id")
+        _refuse_taken(table, str(asked.beside(asked.plan.patients)))
         absent = base.loc[base["patient_id"].isna(), "case_id"].tolist()
         if absent:
             path = asked.beside(asked.plan.patients)
@@ -158,6 +175,18 @@ def who(cases: Sequence[str], asked: Asked, known: pd.DataFrame | None = None) -
     if not is_known:
         base["patient_id"] = base["case_id"]
     return base.assign(site=base.get("site", ""), fold=0, part="test"), is_known
+
+
+def _refuse_taken(table: pd.DataFrame, where: str) -> None:
+    """Refuse attributes of patients that are called like something else.
+
+    Raises:
+        DataError: an attribute has the name of a column that says what was predicted, or of which part a case is.
+    """
+    if taken := [str(name) for name in table if name in TAKEN]:
+        raise DataError(
+            f"{where}: '{taken[0]}' is no name for an attribute, it has a meaning of its own.", "Call it otherwise."
+        )
 
 
 def _patients(asked: Asked, cases: Sequence[str]) -> pd.DataFrame:

@@ -16,7 +16,16 @@ from ai4diag.data.readers.coco import CocoIndex, CocoResults, read_coco, read_co
 from ai4diag.data.voc import Annotation
 from ai4diag.errors import DataError
 from ai4diag.pipelines.external import Asked
-from ai4diag.pipelines.foreign import Foreign, left_out, named, need_target, refuse_missing, unknown_patients, who
+from ai4diag.pipelines.foreign import (
+    Foreign,
+    left_out,
+    named,
+    need_target,
+    refuse_missing,
+    refuse_none,
+    unknown_patients,
+    who,
+)
 
 OF_THE_FORMAT = ("id", "file_name", "width", "height", "license", "flickr_url", "coco_url", "date_captured", "case_id")
 """Fields of an image that say nothing about the patient; others with one value become attributes."""
@@ -47,6 +56,7 @@ def read(path: Path, asked: Asked) -> Foreign:
     if silent and asked.plan.missing == "refuse":
         refuse_missing(silent, path)
     if silent and asked.plan.missing == "leave_out":
+        refuse_none(len(images) - len(silent), path)
         images = {number: name for number, name in images.items() if number in results}
         notes.append(left_out(silent))
     elif silent:

@@ -23,6 +23,7 @@ from ai4diag.pipelines.foreign import (
     named,
     need_target,
     refuse_missing,
+    refuse_none,
     truth_path,
     unknown_patients,
     who,
@@ -48,6 +49,7 @@ def read(path: Path, asked: Asked) -> Foreign:
     if absent and asked.plan.missing == "refuse":
         refuse_missing(absent, path)
     if absent and asked.plan.missing == "leave_out":
+        refuse_none(len(truth) - len(absent), path)
         truth = {case: file for case, file in truth.items() if case in answers}
         notes.append(left_out(absent))
     elif absent:

@@ -12,7 +12,7 @@ from ai4diag.errors import ConfigError, DataError
 from ai4diag.evaluation.predictions import need, read_table, refuse, with_usual
 from ai4diag.evaluation.truth import truth_columns
 from ai4diag.pipelines.external import Asked
-from ai4diag.pipelines.foreign import Foreign, extra, left_out, named, refuse_missing
+from ai4diag.pipelines.foreign import Foreign, extra, left_out, named, refuse_missing, refuse_none
 
 ONE_HOT = ("multiclass", "ordinal")
 
@@ -35,6 +35,7 @@ def read(path: Path, asked: Asked) -> Foreign:
     if asked.plan.truth is not None:
         files.append(asked.beside(asked.plan.truth))
         table, notes = _joined(table, path, asked)
+    need(table, ("case_id", "patient_id", *truth_columns(asked.target, classes)), str(files[-1]))
     table = with_usual(_numbered(table, classes, str(files[-1])))
     table, more = _answered(table, path, asked, classes)
     return Foreign(table, classes, (*notes, *more), True, tuple(files))
@@ -50,15 +51,18 @@ def _same_question(path: Path, asked: Asked, facts: dict[str, object]) -> None:
 
 
 def _joined(table: pd.DataFrame, path: Path, asked: Asked) -> tuple[pd.DataFrame, list[str]]:
-    """Return the truth with the predictions beside it; cases without a prediction have none."""
+    """Return the truth with the predictions beside it; cases without a prediction have none.
+
+    Scores are those of the predictions, whatever the table of the truth has.
+    """
     assert asked.plan.truth is not None
     beside = asked.beside(asked.plan.truth)
     truth, _ = read_table(beside)
-    table, truth = (
-        one.assign(case_id=one["case_id"].astype(str)) if "case_id" in one else one for one in (table, truth)
-    )
+    truth = truth.drop(columns=_scores(truth))
     for one, where in ((table, path), (truth, beside)):
         need(one, ("case_id",), str(where))
+        refuse(one["case_id"].isna(), one, "case_id", "a value", str(where))
+        one["case_id"] = one["case_id"].astype(str)
         double = one["case_id"][one["case_id"].duplicated()]
         if len(double):
             raise DataError(f"{where}: case '{double.iloc[0]}' is there twice.", "Keep one line a case.")
@@ -69,10 +73,15 @@ def _joined(table: pd.DataFrame, path: Path, asked: Asked) -> tuple[pd.DataFrame
 
 
 def _numbered(table: pd.DataFrame, classes: tuple[str, ...], where: str) -> pd.DataFrame:
-    """Return the table with class numbers where `truth` holds class names."""
-    if "truth" not in table or table["truth"].dtype.kind in "fiub":
+    """Return the table with class numbers where `truth` holds class names, which may look like other numbers."""
+    numbered = {str(number) for number in range(len(classes))}
+    named_by_numbers = all(name.isdigit() for name in classes) and set(classes) != numbered
+    if "truth" not in table or (table["truth"].dtype.kind in "fiub" and not named_by_numbers):
         return table
-    words = table["truth"].astype(str).str.strip()
+    values = table["truth"]
+    if values.dtype.kind == "f" and bool((values == values.round()).all()):
+        values = values.astype(np.int64)
+    words = values.astype(str).str.strip()
     known = words.isin(classes).to_numpy(bool)
     if not known.any():
         return table  # are refused with what is expected
@@ -80,11 +89,16 @@ def _numbered(table: pd.DataFrame, classes: tuple[str, ...], where: str) -> pd.D
     return table.assign(truth=words.map({name: number for number, name in enumerate(classes)}))
 
 
+def _scores(table: pd.DataFrame) -> list[str]:
+    """Return the names of the columns of scores."""
+    return [str(name) for name in table if name == "score" or str(name).startswith("score_")]
+
+
 def _answered(
     table: pd.DataFrame, path: Path, asked: Asked, classes: tuple[str, ...]
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the table with a prediction in every line, as the plan says what a missing one counts as."""
-    scores = [str(name) for name in table if name == "score" or str(name).startswith("score_")]
+    scores = _scores(table)
     lacking = table[scores].isna().any(axis=1).to_numpy(bool) if scores else np.zeros(len(table), bool)
     if not lacking.any():
         return table, []
@@ -94,8 +108,11 @@ def _answered(
     if how == "refuse" or (how == "wrong" and not possible):
         refuse_missing(cases, path, wrong=possible)
     if how == "leave_out":
+        refuse_none(int((~lacking).sum()), path)
         return table[~lacking].reset_index(drop=True), [left_out(cases)]
-    need(table, truth_columns(asked.target, classes), str(path))
+    for name in (*scores, *truth_columns(asked.target, classes)):
+        values = pd.to_numeric(table[name], errors="coerce")
+        refuse(values.isna() & table[name].notna(), table, name, "a number", str(path))
     filled = table.copy()
     filled.loc[table.index[lacking], scores] = _wrong(table, lacking, asked.target, scores, classes)
     return filled, [f"No prediction, which counts as a wrong answer as the plan says, for {named(cases)}."]
