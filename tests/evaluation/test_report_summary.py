@@ -175,9 +175,9 @@ def test_the_margin_of_the_gate_by_hand(hundred):
 
 def test_looks_are_counted(hundred):
     assert ("Models tested on these cases", "not counted") in said(hundred).facts
-    assert ("Models tested on these cases", "this one alone") in said(hundred, look=1).facts
+    assert ("Models tested on these cases", "by the ledger, this one alone") in said(hundred, look=1).facts
     plain = said(hundred, look=3)
-    assert ("Models tested on these cases", "3, this one included") in plain.facts
+    assert ("Models tested on these cases", "3 by the ledger, this one included") in plain.facts
     assert "3 models were tested on these cases; to choose the best flatters it a little." in plain.sure
     assert not any("were tested on these cases" in line for line in said(hundred, look=1).sure)
 

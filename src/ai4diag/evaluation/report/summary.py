@@ -111,7 +111,9 @@ def _facts(headline: Estimate, context: ReportContext) -> list[tuple[str, str]]:
         found.append(("Trained on", "not known"))
     if train:
         found.append(("Trained on", words.counted(train, "other case")))
-    looks = {0: "not counted", 1: "this one alone"}.get(context.look, f"{context.look}, this one included")
+    looks = {0: "not counted", 1: "by the ledger, this one alone"}.get(
+        context.look, f"{context.look} by the ledger, this one included"
+    )
     return [*found, ("Models tested on these cases", looks)]
 
 
