@@ -88,9 +88,31 @@ def test_a_decimal_in_new_words_is_still_a_number():
 
 
 def test_a_drawing_may_differ_by_what_no_eye_sees_and_a_table_may_not():
-    assert not numbers('<path d="M1.00 2.00">', '<path d="M1.00 2.01">')
+    assert not numbers('<path d="M1.00 2.00">', '<path d="M1.00 2.001">')
     assert numbers('<path d="M1.00 2.00">', '<path d="M1.00 2.50">')
     assert numbers("<td>2.00</td>", "<td>2.01</td>")
+
+
+@pytest.mark.parametrize(
+    ("found", "again"),
+    [
+        ('<text x="1.00">0.894', '<text x="1.00">0.890'),
+        ('<text x="1.00">\n0.894', '<text x="1.00">\n0.890'),
+        ("</g>0.894", "</g>0.890"),
+        ('<svg aria-label="AUROC 0.894">', '<svg aria-label="AUROC 0.890">'),
+        ('<g style="stroke-width: 1.004">', '<g style="stroke-width: 1.000">'),
+    ],
+)
+def test_what_is_written_in_a_drawing_is_no_coordinate(found, again):
+    assert len(numbers(found, again)) == 1
+
+
+def test_a_label_that_another_version_is_said_to_have_drawn_is_compared():
+    found = compare_versions(
+        '<svg><text x="1.00">AUROC 0.894</text></svg>', '<svg><path d="M1.00"></svg>', "f", [AUROC]
+    )
+    assert "found 0.894, which is regenerated nowhere" in found.numbers[0]
+    assert not compare_versions('<svg><text x="1.00">0.25</text></svg>', "<svg></svg>", "f", [AUROC]).numbers
 
 
 def test_a_style_sheet_holds_no_estimates():

@@ -12,7 +12,7 @@ from ai4diag.types import Estimate
 
 TOLERANCE = 1e-6
 """Largest difference, relative where numbers exceed 1, at which an estimate counts as the same on another machine."""
-DRAWN = 0.05
+DRAWN = 0.005
 """Largest difference of a coordinate in a drawing, in its own units, that is no difference."""
 MOST_NAMED = 5
 """Differences of a file that are named; the others are counted."""
@@ -24,6 +24,8 @@ DECIMAL = re.compile(r"\d+\.\d{2,}")
 TAG = re.compile(r"(?=<)|\n")
 WORD = re.compile(r"[^\W\d_]{3,}")
 ONE_LINE = re.compile(r"<style.*?</style>|<[^>]*>", re.DOTALL)
+PLACES = re.compile(r'\s(?:d|points|x|y|x1|x2|y1|y2|cx|cy|r|rx|ry|width|height|transform)="[^"]*"')
+"""Attributes of a drawing that hold coordinates; whatever else stands in it, labels above all, is text."""
 DRAWING = re.compile(r"<(?:path|use|line|rect|circle|g|polyline|polygon|text|svg|defs|clipPath|/g|/text|/svg|/defs)\b")
 
 
@@ -158,7 +160,9 @@ def _pieces(text: str) -> list[str]:
 
 
 def _no_estimates(piece: str) -> bool:
-    return bool(DRAWING.match(piece)) or piece.startswith("<style")
+    """Whether a piece is a style sheet, or drawn and without words; ticks of an axis are numbers alone."""
+    label = piece.partition(">")[2]
+    return piece.startswith("<style") or (bool(DRAWING.match(piece)) and not WORD.search(label))
 
 
 def _alone(pieces: Sequence[str], among: Container[str] | None = None) -> dict[str, str]:
@@ -197,7 +201,7 @@ def _words(piece: str) -> str:
 
 
 def _drawn_alike(piece: str, other: str) -> bool:
-    if not DRAWING.match(piece):
+    if not DRAWING.match(piece) or PLACES.sub("", piece) != PLACES.sub("", other):
         return False
     return all(
         abs(_number(a) - _number(b)) <= DRAWN for a, b in zip(NUMBER.findall(piece), NUMBER.findall(other), strict=True)
