@@ -102,9 +102,25 @@ def test_cases_of_one_patient_are_not_compared(fields: list[np.ndarray]) -> None
     assert look_alikes(small, np.array([*range(COUNT), 0])) == []
 
 
+def test_views_of_few_patients_are_never_compared_with_their_own(fields: list[np.ndarray]) -> None:
+    """Where fewer than five cases are of other patients, candidates run out; no case is then its own copy."""
+    small = np.stack([small_picture(np.roll(fields[n // 4], 3 * (n % 4), axis=2)) for n in range(16)])
+    for patients in ([0] * 13 + [1] * 3, [0] * 15 + [1], [0] * 16):
+        for pair in look_alikes(small, np.array(patients)):
+            assert patients[pair.first] != patients[pair.second]
+    known = beats(16)
+    signals = np.concatenate([known, known[:1] * 2])
+    (found,) = similar_signals(signals, np.array([0] * 16 + [1]), np.arange(17))
+    assert (found.first, found.second) == (0, 16)
+    assert similar_signals(signals, np.zeros(17, np.int64), np.arange(17)) == []
+
+
 def test_empty_pictures_are_like_none_and_small_sets_give_no_certainty(fields: list[np.ndarray]) -> None:
     flat = np.stack([small_picture(np.full((3, 50, 50), value, np.uint8)) for value in range(20)])
     assert look_alikes(flat, np.arange(20)) == []
+    two = [small_picture(image) for image in [*fields[:14], fields[20], fields[21], saved_again(fields[20], 95)]]
+    (pair,) = look_alikes(np.stack(two), np.array([0] * 14 + [1, 1, 0]), np.array([16]))
+    assert not pair.sure  # only two cases of another patient: no rival
     few = np.stack([small_picture(image) for image in [*fields[:5], saved_again(fields[0], 95)]])
     (pair,) = look_alikes(few, np.arange(6))
     assert not pair.sure

@@ -54,6 +54,16 @@ def test_a_table_of_few_categories_gives_no_false_alarm() -> None:
     assert near_rows(np.zeros((50, 3)), np.arange(50), np.arange(50)) == []
 
 
+@pytest.mark.parametrize(("count", "items", "levels"), [(40, 9, 4), (200, 20, 2), (300, 40, 2), (1000, 9, 4)])
+def test_answers_to_a_questionnaire_that_go_together_stop_nobody(count: int, items: int, levels: int) -> None:
+    rng = np.random.default_rng(0)
+    answers = 0.9 * rng.normal(size=(count, 1)) + 0.44 * rng.normal(size=(count, items))
+    table = np.clip(np.floor(answers + 0.3), 0, levels - 1)
+    pairs = near_rows(table, np.arange(count), np.arange(count))
+    assert not any(pair.sure for pair in pairs)
+    assert len(pairs) <= 3
+
+
 def described(*names: str, unit: str = "1") -> list[dict[str, object]]:
     return [{"name": name, "kind": "number", "unit": unit, "levels": []} for name in names]
 
@@ -109,7 +119,18 @@ def test_a_follow_up_column_is_found_by_name_and_by_what_it_does(name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "unit"), [("prothrombin_time", "s"), ("age", "years"), ("thalach", "1/min"), ("los", "1")]
+    ("name", "unit"),
+    [
+        ("prothrombin_time", "s"),
+        ("age", "years"),
+        ("thalach", "1/min"),
+        ("los", "1"),
+        ("collagen_precursor", "ug/l"),
+        ("dead_space", "ml"),
+        ("Survivin", "ng/l"),
+        ("nipple_discharge", "1"),
+        ("family_death_before_50", "1"),
+    ],
 )
 def test_measurements_are_not_taken_for_follow_up(name: str, unit: str) -> None:
     rng = np.random.default_rng(5)
@@ -150,3 +171,16 @@ def test_numbers_of_cases_dates_and_sites_are_no_measurements() -> None:
         ("warning", "site-in-column", "column 'kvp'"),
     ]
     assert identifying_columns(columns["age"][:, None], described("age"), rows(sites=1), truth) == []
+
+
+def test_whole_numbers_that_measure_stop_nobody() -> None:
+    """Counts of cells, and a table that somebody sorted by a laboratory value."""
+    rng, index = np.random.default_rng(8), rows(40, sites=1)
+    truth = (np.arange(40) >= 20).astype(np.int64)
+    enzyme = np.sort(rng.choice(np.arange(20.0, 4000), 40, replace=False))
+    cells = rng.permutation(enzyme * 10)
+    found = identifying_columns(np.column_stack([enzyme, cells]), described("ck", "cell_number"), index, truth)
+    assert [(item.level, item.where) for item in found] == [("warning", "column 'ck'")]
+    number = np.arange(40.0) * 1.5 // 1 + 7000
+    found = identifying_columns(number[:, None], described("x"), index, truth)
+    assert codes(found) == [("error", "identifier-column")]

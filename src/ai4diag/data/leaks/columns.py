@@ -30,9 +30,16 @@ AFTERWARDS = re.compile(
     r"follow|surviv|death|dead|died|decease|mortal|outcome|discharge|length_of_stay|relaps|recur|readmi|autops|"
     r"time_to|days_to|days_until|last_contact|vital_status|end_of|cause_of"
 )
+BEFOREHAND = re.compile(
+    r"precursor|survivin|dead_space|(nipple|vaginal|urethral|nasal|ear|eye|purulent)_discharge|family_\w*|end_of_(dia|sy)stol"
+)
+"""Measurements and complaints whose names hold such a word."""
 LASTS = re.compile(r"(^|_)(time|duration|days|weeks|months|los|stay|t)(_|$)")
 LONG_UNITS = ("d", "day", "days", "weeks", "months", "years", "h", "hours")
-NAMES_A_CASE = re.compile(r"(^|_)(id|ids|mrn|accession|record|row|index|number|no|nr|serial|uid|key|case|patient)(_|$)")
+NAMES_A_CASE = re.compile(r"(^|_)(id|ids|mrn|accession|record|row|serial|uid|key|case|patient)(_|$)")
+NAMES_A_NUMBER = re.compile(r"(^|_)(index|number|no|nr)(_|$)")
+WITHOUT_GAPS = 2.0
+"""A count of cases takes at most so many numbers per case; a platelet number takes any."""
 NAMES_A_TIME = re.compile(r"(^|_)(date|year|month|day|timestamp|datetime|acquired|admission|visit)(_|$)")
 SITE_WORDS = ("site", "centre", "center", "hospital", "clinic", "scanner", "manufacturer", "device", "ward")
 
@@ -91,7 +98,8 @@ def identifying_columns(
         where = f"column '{name}'"
         if not item["levels"] and _numbers_the_cases(name, values, index["patient_id"]):
             alone = separation(values, truth)
-            level: Level = "error" if alone >= FOLLOW_UP_AUROC else "warning"
+            certain = _counts(values) or bool(NAMES_A_CASE.search(_words(name)))  # else rows sorted by a measurement
+            level: Level = "error" if alone >= FOLLOW_UP_AUROC and certain else "warning"
             found = f"a number of the case: another in every patient; alone it has AUROC {alone:.3f}"
             cure = f"A model can only learn the order of entry from it: data.drop: [{name}]."
             findings.append(Finding(level, "identifier-column", where, found, "measurements", cure))
@@ -150,7 +158,7 @@ def told_share(values: Floats, labels: npt.NDArray[np.intp] | Labels) -> float:
 
 def _is_late(name: str, unit: str) -> bool:
     words = _words(name)
-    return bool(AFTERWARDS.search(words)) or (bool(LASTS.search(words)) and unit in LONG_UNITS)
+    return bool(AFTERWARDS.search(BEFOREHAND.sub("", words))) or (bool(LASTS.search(words)) and unit in LONG_UNITS)
 
 
 def _words(name: str) -> str:
@@ -169,7 +177,13 @@ def _numbers_the_cases(name: str, values: Floats, patients: pd.Series) -> bool:
         return False
     different = len(np.unique(values[there])) >= 0.99 * len(own)
     runs = _rank_correlation(values, np.arange(len(values), dtype=np.float64)) >= 0.95
-    return different and (runs or bool(NAMES_A_CASE.search(_words(name))))
+    named = NAMES_A_CASE.search(_words(name)) or (NAMES_A_NUMBER.search(_words(name)) and _counts(values))
+    return different and (runs or bool(named))
+
+
+def _counts(values: Floats) -> bool:
+    """Whether whole numbers are a count of the cases, from any number on, with few gaps."""
+    return float(np.nanmax(values) - np.nanmin(values)) < WITHOUT_GAPS * len(values)
 
 
 def _rank_correlation(one: Floats, two: Floats) -> float:

@@ -104,12 +104,14 @@ def look_alikes(small: Floats, patients: Ints, rows: Ints | None = None) -> list
     candidates, closeness = nearest(places, patients, queries)
     same = same_from(closeness[:, -1])
     kept = np.flatnonzero(closeness[:, 0] >= WORTH_A_LOOK) if len(queries) else np.zeros(0, np.int64)
-    queries, candidates = queries[kept], candidates[kept]
+    queries, candidates, strangers = queries[kept], candidates[kept], np.isfinite(closeness[kept])
     ways = _ways(places, queries, candidates)
     if small.ndim == 3:  # a rough alignment says who is worth an exact one
-        promising = _promising(_aligned(coarse, turns, queries, candidates, ways), len(small))
+        rough = np.where(strangers, _aligned(coarse, turns, queries, candidates, ways), -np.inf)
+        promising = _promising(rough, len(small))
         queries, candidates, ways = queries[promising], candidates[promising], ways[promising]
-    found = _aligned(fine, turns, queries, candidates, ways)
+        strangers = strangers[promising]
+    found = np.where(strangers, _aligned(fine, turns, queries, candidates, ways), -np.inf)
     named = np.array([name for name, _ in turns])[ways]
     return judged(queries, candidates, found, len(small), same, named)
 
@@ -227,20 +229,22 @@ def judged(
     Args:
         queries: `(queries,)` rows.
         candidates: `(queries, candidates)` rows; the least similar one is the rival.
-        values: their correlations.
+        values: their correlations; -inf for a case of the same patient.
         cases: how many there are in all.
         same: correlation from which two cases are one, whatever the rival (`same_from`).
         ways: how each candidate was turned.
     """
     pairs: dict[tuple[int, int], Pair] = {}
-    judge = cases >= FEW and candidates.shape[1] == RIVALS
+    enough = cases >= FEW and candidates.shape[1] == RIVALS
+    rivals = np.isfinite(values).all(axis=1) & enough  # else there are too few other patients to judge against
+    judge = rivals[:, None]
     scale = np.arctanh(np.clip(values.astype(np.float64), -0.99999, 0.99999))
-    gaps = scale - scale.min(axis=1, keepdims=True) if judge else np.full(scale.shape, -np.inf)
+    gaps = np.where(judge, scale - scale.min(axis=1, keepdims=True, initial=np.inf), -np.inf)
     certain = ((values >= same) | ((values >= ALIKE) & (gaps >= SURE_GAP))) & judge
     strange = (values >= same) | ((values >= ALIKE) & (gaps >= STRANGE_GAP))
     for query, number in np.argwhere(certain | strange).tolist():
         both = sorted((int(queries[query]), int(candidates[query, number])))
-        gap = float(gaps[query, number]) if judge else float("inf")
+        gap = float(gaps[query, number]) if rivals[query] else float("inf")
         way = str(ways[query, number]) if ways is not None else ""
         pair = Pair(both[0], both[1], float(values[query, number]), gap, way, bool(certain[query, number]))
         known = pairs.get((pair.first, pair.second))

@@ -21,6 +21,12 @@ SMALL_STEP = 0.1
 """Values closer than this agree, in standard deviations of the column's ranks."""
 MOST_AGREE = 0.75
 """Share of the columns in which a copy agrees."""
+FINE, MOSTLY = 20, 0.5
+"""Columns with so many values are measured on a scale, where a value can be changed a little; this share of columns
+must be, else distances between rows say nothing, and no pair is certain."""
+RIVAL, STANDS_OUT = 3, 4.0
+"""By so much must a pair be less likely than the one with the so many-th most equal row, as a logarithm: columns that
+go together, as the answers to a questionnaire do, make many rows more equal than chance."""
 DRAWS = 16
 """Random halves of the columns in which equal rows are looked for."""
 MOST_EQUAL = 8
@@ -47,12 +53,15 @@ def near_rows(features: Floats64, patients: Ints, rows: Ints) -> list[Pair]:
     ranks = np.column_stack([_ranks(column) for column in varied])
     values = np.column_stack(varied)
     pairs: dict[tuple[int, int], Pair] = {}
-    for one, two, expected in [*_close(ranks, patients, rows), *_mostly_equal(values, patients, rows)]:
+    fine = np.mean([len(np.unique(column[~np.isnan(column)])) >= FINE for column in varied])
+    sure = bool(fine >= MOSTLY)
+    close = _close(ranks, patients, rows) if sure else ()
+    for one, two, expected in [*close, *_mostly_equal(values, patients, rows)]:
         agreeing = float((np.abs(ranks[one] - ranks[two]) <= SMALL_STEP).mean())
         if expected >= CHANCE or agreeing < MOST_AGREE or np.array_equal(values[one], values[two], True):
             continue
         known = pairs.get((one, two))
-        pair = Pair(one, two, agreeing, -log(max(expected, 1e-30)), "", sure=True)
+        pair = Pair(one, two, agreeing, -log(max(expected, 1e-30)), "", sure)
         if known is None or pair.gap > known.gap:
             pairs[one, two] = pair
     return sorted(pairs.values(), key=lambda pair: (-pair.similarity, pair.first, pair.second))
@@ -86,7 +95,10 @@ def _close(ranks: Floats64, patients: Ints, rows: Ints) -> Iterator[tuple[int, i
 
 
 def _mostly_equal(values: Floats64, patients: Ints, rows: Ints) -> Iterator[tuple[int, int, float]]:
-    """Yield pairs that are equal in most columns, and how many such chance makes if columns were independent."""
+    """Yield pairs that are equal in most columns, and how many such chance makes if columns were independent.
+
+    That they are not is told by the rivals: a pair that hardly stands out from those of its rows is left out.
+    """
     count, width = values.shape
     codes, weights = np.zeros((count, width), np.int64), np.zeros((count, width))
     for column in range(width):
@@ -106,7 +118,19 @@ def _mostly_equal(values: Floats64, patients: Ints, rows: Ints) -> Iterator[tupl
     for one, two in sorted(pair for pair in pairs if wanted[list(pair)].any()):
         equal = codes[one] == codes[two]
         ways = log(comb(width, int(equal.sum()))) + log(count * (count - 1) / 2)
-        yield one, two, float(np.exp(min(50.0, ways + weights[one][equal].sum())))
+        likely = weights[one][equal].sum()
+        expected = float(np.exp(min(50.0, ways + likely)))
+        if expected < CHANCE and all(
+            _rival(codes, weights, row, patients) - likely >= STANDS_OUT for row in (one, two)
+        ):
+            yield one, two, expected
+
+
+def _rival(codes: Ints, weights: Floats64, row: int, patients: Ints) -> float:
+    """Return the logarithm of how likely a row of another patient is as equal to this one as its rival is."""
+    others = patients != patients[row]
+    likely = ((codes[others] == codes[row]) * weights[row]).sum(axis=1)
+    return float(np.sort(likely)[min(RIVAL, len(likely)) - 1]) if len(likely) else 0.0
 
 
 def _ranks(column: Floats64) -> Floats64:

@@ -40,6 +40,7 @@ def similar_signals(signals: npt.NDArray[np.float32], patients: Ints, rows: Ints
     for number, query in enumerate(kept):
         own = slopes(signals[rows[query]][None])[0]
         values[number] = slopes(signals[candidates[query]]) @ own
+    values[~np.isfinite(closeness[kept])] = -np.inf  # of the same patient
     return judged(rows[kept], candidates[kept], values, len(signals), same_from(closeness[:, -1]))
 
 
