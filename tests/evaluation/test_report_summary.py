@@ -235,7 +235,7 @@ def test_classes_by_hand():
     assert right.startswith("Of 100 cases, the model calls about 77 (between ")
     assert least.startswith("Found least often is b: of 100 such cases, the model finds about 50 (between ")
     assert "tested on 10)" in least
-    assert mistake == "The commonest mistake: b is called a, in 5 of 10 cases."
+    assert mistake == "The commonest mistake: b is called a, in 5 of its 10 cases."
     assert len(said(steps("multiclass", "accuracy")).answers) == 2  # the headline says the first already
 
 
@@ -345,3 +345,19 @@ def test_no_name_leaves_the_style_of_printed_pages(hundred):
     heads = html[html.index("@page {@top-left") : html.index("</style>")]
     assert heads.count("}") == 5  # four places and the rule itself
     assert "\n" not in heads.strip()
+
+
+def test_rare_cases_are_not_called_none_of_a_hundred():
+    """3 ill of 1,200: a quarter of one in a hundred, not 0 of 100."""
+    truth = np.repeat([1, 0], [3, 1197])
+    table = frame(1200, truth=truth, score=np.where(np.arange(1200) < 100, 0.9, 0.1))
+    found = scored(table, "tabular", "binary", ["well", "ill"], "auroc", operating_point={"threshold": 0.5})
+    assert "This holds where 0.2 of 100 cases are ill, as here" in said(found).answers[2]
+
+
+def test_of_a_headline_without_a_better_side_no_subgroup_is_the_poorest():
+    table = frame(60, truth=np.tile([0, 1], 30), score=np.linspace(0.2, 0.8, 60)).assign(site=["a"] * 30 + ["b"] * 30)
+    found = scored(table, "tabular", "binary", ["well", "ill"], "brier", subgroups=["site"])
+    assert any(line.startswith("Poorest of 2 subgroups") for line in said(found).sure)
+    shifted = dataclasses.replace(found, primary="calibration_intercept")
+    assert not any(line.startswith("Poorest") for line in said(shifted).sure)

@@ -35,7 +35,7 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
         return ()
     negative, positive = map(_literal, evaluation.classes)
     ill, well = counts["tp"] + counts["fn"], counts["tn"] + counts["fp"]
-    share = f"{100 * ill / (ill + well):.0f} of 100"
+    share = f"{words.of_hundred(ill / (ill + well))[0]} of 100"
     templates: list[tuple[str, str, int]] = [
         ("sensitivity", f"Of 100 {positive} cases, the model finds {{}}; it misses the others.", ill),
         ("specificity", f"Of 100 {negative} cases, it clears {{}}; the others are false alarms.", well),

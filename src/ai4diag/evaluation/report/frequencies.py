@@ -76,7 +76,7 @@ def frequency(share: float) -> str:
     """Return a share as a small number of cases.
 
     >>> frequency(0.01), frequency(0.0005), frequency(0.125)
-    ('1 of 100', '5 of 10,000', '12.5 of 100')
+    ('1 of 100', '5 of 10,000', '125 of 1,000')
     """
     for whole in (100, 1000, 10_000):
         if share * whole >= 1 and abs(share * whole - round(share * whole)) < 1e-9 * whole:

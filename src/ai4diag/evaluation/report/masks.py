@@ -41,7 +41,8 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
     poorest = lowest(evaluation, "dice")
     if poorest is not None and len(evaluation.classes) > 1:
         label, item = poorest
-        found.append(f"The poorest structure is {label}: Dice {words.number(item.value)} ({words.limits(item)}).")
+        limits = "no interval" if np.isnan(item.low) else words.limits(item)
+        found.append(f"The poorest structure is {label}: Dice {words.number(item.value)} ({limits}).")
     each = [(float(np.nanmean(case["dice"])), str(case["case_id"])) for case in _defined(evaluation)]
     if each:
         value, case = min(each)

@@ -46,7 +46,7 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
         true, called = np.unravel_index(int(wrong.argmax()), wrong.shape)
         found.append(
             f"The commonest mistake: {evaluation.classes[true]} is called {evaluation.classes[called]}, in "
-            f"{wrong[true, called]:,} of {matrix[true].sum():,} cases."
+            f"{wrong[true, called]:,} of its {matrix[true].sum():,} cases."
         )
     return tuple(found)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ai4diag.evaluation.bootstrap import FEW_UNITS
+from ai4diag.evaluation.paired_words import HARDLY_ANY, direction
 from ai4diag.evaluation.report import words
 from ai4diag.evaluation.report.context import ReportContext
 from ai4diag.evaluation.report.frequencies import Dots, known
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 CHANCE = {"auroc": 0.5, "auroc_macro": 0.5, "c_index": 0.5, "c_index_uno": 0.5, "kappa_quadratic": 0.0}
 """What an answer that knows nothing scores."""
-LESS_IS_BETTER = ("brier", "log_loss", "ece", "mae", "hd95_mm", "assd_mm", "brier_integrated")
-HARDLY_ANY = 10
-"""Fewer patients than these say next to nothing about the next one."""
 NAMED = 5
 """Sites or classes that are named one by one; of more there is their number."""
 
@@ -188,12 +186,15 @@ def _gate_margin(headline: Estimate, evaluation: Evaluation, context: ReportCont
 
 
 def _poorest(evaluation: Evaluation) -> list[str]:
-    """Return the subgroup with the poorest headline, and those that differ from the rest beyond chance."""
+    """Return the subgroup with the poorest headline, and those that differ from the rest beyond chance.
+
+    Nothing where neither more nor less of the headline is better.
+    """
     own = [i for i in evaluation.estimates if i.part == "test" and not i.subgroup.startswith(("all", "class="))]
     shown = [i for i in own if i.name == evaluation.primary and not math.isnan(i.value)]
-    if len(shown) < 2:
+    sign = direction(evaluation.primary)
+    if len(shown) < 2 or not sign:
         return []
-    sign = -1 if words.horizon(evaluation.primary)[0] in LESS_IS_BETTER else 1
     worst = min(shown, key=lambda item: sign * item.value)
     limits = "no interval" if math.isnan(worst.low) else words.limits(worst)
     found = [

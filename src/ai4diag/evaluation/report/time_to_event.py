@@ -52,7 +52,8 @@ def answers(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def _seen(survival: float) -> str:
-    return "none" if survival == 1 else f"about {100 * (1 - survival):.0f}"
+    share = words.of_hundred(1 - survival)[0]
+    return "none" if survival == 1 else share if share[0].isalpha() else f"about {share}"
 
 
 def _expected(group: Mapping[str, Any], position: int) -> str:
