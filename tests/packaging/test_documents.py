@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import html
 import json
 import math
 import re
@@ -118,7 +119,9 @@ def written(folder, stated):
 @cache
 def facts_of(pack):
     stated = read(pack)
-    return stated.facts(stated.evaluate())
+    curves = re.search(r'(?s)<section[^>]*id="curves".*?</section>', (pack / contents.REPORT).read_text())
+    plots = re.findall(r"<h3[^>]*>([^<]*)", curves[0]) if curves else []
+    return stated.facts(stated.evaluate(), tuple(map(html.unescape, plots)))
 
 
 def front_matter(card):

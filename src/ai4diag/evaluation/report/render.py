@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from ai4diag.evaluation.report import charts, sections
+from ai4diag.evaluation.report.charts import Chart
 from ai4diag.evaluation.report.context import ReportContext
 from ai4diag.evaluation.report.summary import summary
 from ai4diag.evaluation.targets import shown_as
@@ -26,12 +28,13 @@ LEGEND = (
 )
 
 
-def render(evaluation: Evaluation, context: ReportContext) -> str:
+def render(evaluation: Evaluation, context: ReportContext, curves: Sequence[Chart] | None = None) -> str:
     """Return the report as one HTML file that needs nothing else.
 
     Args:
         evaluation: what `ai4diag.evaluation.evaluate.evaluate` returned.
         context: everything else that the report says.
+        curves: what `sections.curves` returned, for whoever needs the plots too; None: they are drawn here.
 
     The same arguments give the same bytes. All texts are escaped.
     """
@@ -41,7 +44,7 @@ def render(evaluation: Evaluation, context: ReportContext) -> str:
     subgroups = sections.subgroups(evaluation)
     contrast = sections.contrast(evaluation, context)
     cases = sections.cases(evaluation, context)
-    curves = sections.curves(evaluation, context)
+    curves = sections.curves(evaluation) if curves is None else curves
     operating = sections.operating(evaluation)
     training = None if context.training is None else charts.training(context.training)
     present = {"curves": curves, "operating": operating, "subgroups": subgroups, "contrast": contrast, "cases": cases}

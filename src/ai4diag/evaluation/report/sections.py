@@ -113,7 +113,7 @@ def other_parts(evaluation: Evaluation) -> list[Table]:
     return [charts.estimate_table("On the validation part, for comparison", found)] if found else []
 
 
-def curves(evaluation: Evaluation, context: ReportContext) -> list[Chart]:
+def curves(evaluation: Evaluation) -> list[Chart]:
     """Return the plots of the curves that are defined."""
     return shown_as(evaluation.target).curves(evaluation)
 

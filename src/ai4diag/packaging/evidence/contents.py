@@ -20,7 +20,7 @@ from ai4diag.config.plan import Evaluate
 from ai4diag.errors import ConfigError, VerifyError, did_you_mean
 from ai4diag.evaluation.evaluate import Evaluation, evaluate
 from ai4diag.evaluation.predictions import read_predictions, write_predictions
-from ai4diag.evaluation.report import ReportContext, render
+from ai4diag.evaluation.report import ReportContext, render, sections
 from ai4diag.files import to_json, write_bytes, write_text
 from ai4diag.packaging.evidence import limits
 from ai4diag.packaging.evidence.facts import PackFacts
@@ -71,8 +71,8 @@ class Stated:
             self.predictions, task=facts["task"], target=facts["target"], classes=facts["classes"], plan=self.plan
         )
 
-    def facts(self, evaluation: Evaluation) -> PackFacts:
-        """Return what the documents are made from."""
+    def facts(self, evaluation: Evaluation, plots: tuple[str, ...] = ()) -> PackFacts:
+        """Return what the documents are made from; `plots` are the titles of those in the report."""
         return PackFacts(
             record=self.record,
             context=self.context,
@@ -81,6 +81,7 @@ class Stated:
             readme=self.readme,
             card=self.card,
             environment=self.environment,
+            plots=plots,
             supplied=self.supplied,
         )
 
@@ -94,11 +95,12 @@ def made(stated: Stated, evaluation: Evaluation) -> dict[str, str]:
     """
     from ai4diag.packaging.evidence import documents
 
-    facts = stated.facts(evaluation)
+    curves = sections.curves(evaluation)  # drawn once: it takes longer than all documents together
+    facts = stated.facts(evaluation, tuple(chart.title for chart in curves))
     context = stated.context if stated.pictures is None else stated.pictures.shown(stated.context)
     return {
         ESTIMATES: to_json([item.as_dict() for item in evaluation.estimates]) + "\n",
-        REPORT: render(evaluation, context),
+        REPORT: render(evaluation, context, curves),
         TO_SUPPLY: questions(documents.missing(facts)),
         **documents.documents(facts),
     }

@@ -22,6 +22,7 @@ class PackFacts:
         readme: the pipeline's README.md.
         card: the dataset card as plain values.
         environment: installed packages, `name==version`, one per line.
+        plots: titles of the plots that the report has.
         supplied: answers that only people can give, by key; a key that is missing is marked as to be supplied.
     """
 
@@ -32,4 +33,5 @@ class PackFacts:
     readme: str = ""
     card: Mapping[str, Any] = field(default_factory=dict)
     environment: str = ""
+    plots: tuple[str, ...] = ()
     supplied: Mapping[str, str] = field(default_factory=dict)

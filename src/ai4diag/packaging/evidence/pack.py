@@ -23,7 +23,7 @@ from ai4diag import __version__
 from ai4diag.config.plan import Evaluate
 from ai4diag.errors import DataError, UsageError
 from ai4diag.evaluation.evaluate import Evaluation
-from ai4diag.evaluation.report import ReportContext, render
+from ai4diag.evaluation.report import ReportContext, sections
 from ai4diag.files import read_json, sha256_bytes, sha256_file, write_json, write_text
 from ai4diag.packaging.evidence import contents, limits, signing
 from ai4diag.packaging.evidence.compare import compare_estimates
@@ -180,7 +180,7 @@ def _with_pictures(stated: Stated, evaluation: Evaluation, source: Source, names
     if not kinds:
         return stated
     pictures = Pictures(kinds)
-    render(evaluation, pictures.taken(stated.context, source.context, names.cases))
+    sections.cases(evaluation, pictures.taken(stated.context, source.context, names.cases))
     return replace(stated, pictures=pictures)
 
 

@@ -20,8 +20,6 @@ from ai4diag.types import Estimate
 
 TITLES = ("Intended use", "Trained on", "Limits")
 """Sections of a pipeline's page."""
-_DRAWN: list[tuple[Evaluation, list[str]]] = []
-"""Plots of the last evaluation: to draw them takes longer than all documents together."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,7 @@ class Run:
         self.target = facts.evaluation.target
         self.task = facts.evaluation.task
         self.name = facts.context.pipeline
+        self.plots = facts.plots
         self.supplied = {key: text.strip() for key, text in facts.supplied.items() if text.strip()}
         self.run_id = str(self.record.get("run_id", "unknown"))
 
@@ -215,13 +214,6 @@ class Run:
     def report(self, place: str) -> tuple[Pointer, ...]:
         """Return the place of a section of the report."""
         return (Pointer(REPORT, (place,)),)
-
-    @cached_property
-    def plots(self) -> list[str]:
-        """Titles of the plots that the report has."""
-        if not _DRAWN or _DRAWN[0][0] is not self.evaluation:
-            _DRAWN[:] = [(self.evaluation, [chart.title for chart in sections.curves(self.evaluation, self.context)])]
-        return _DRAWN[0][1]
 
     @cached_property
     def masked(self) -> list[str]:
