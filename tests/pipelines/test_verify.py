@@ -350,3 +350,12 @@ def test_committed_numbers_are_made_again_from_what_is_committed(workspace, monk
     assert "breast-mass: holds; " in said
     assert "predictions     identical to the bit\n" in said
     assert clean(root)
+
+
+@pytest.mark.slow
+def test_a_run_is_made_again_on_as_many_threads_as_it_had(workspace, record, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    facts = {**record.facts, "trained": {**record.facts["trained"], "threads": "1"}}
+    verdict = verify_run(workspace, dataclasses.replace(record, facts=facts), mirror=None, say=lambda line: None)
+    assert verdict.verdict == "holds"
+    assert verdict.machine["threads"] == "1"

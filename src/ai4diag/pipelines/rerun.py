@@ -30,7 +30,9 @@ PATIENCE_S = 10.0
 """How long a stage that is told to end may take."""
 
 
-def rerun(tree: Path, words: str, dataset: str, *, data: Path, mirror: str | None, lock: int, say: Say) -> None:
+def rerun(
+    tree: Path, words: str, dataset: str, *, data: Path, mirror: str | None, lock: int, say: Say, threads: str = ""
+) -> None:
     """Prepare, train and evaluate in a clean checkout.
 
     Args:
@@ -41,12 +43,13 @@ def rerun(tree: Path, words: str, dataset: str, *, data: Path, mirror: str | Non
         mirror: offline mirror, for files that are missing or differ.
         lock: handle that the commands hold for as long as they live.
         say: told each line that they print.
+        threads: how many threads torch had; other numbers of threads add up in another order. Not a number: unknown.
 
     Raises:
         CannotVerifyError: a stage failed; the reason is its own.
     """
     link_raw_files(tree, dataset, data)
-    environ = _environment(tree, mirror)
+    environ = _environment(tree, mirror, threads)
     _check_code(tree, environ)
     for stage in STAGES:
         code, lines = _command(["ai4diag", stage, *shlex.split(words)], tree, environ, lock, say)
@@ -116,12 +119,13 @@ def _of_our_files(tree: Path, dataset: str, data: Path) -> str:
     return ""
 
 
-def _environment(tree: Path, mirror: str | None) -> dict[str, str]:
-    """Return the environment of the stages: tracking off, the checkout's code first."""
+def _environment(tree: Path, mirror: str | None, threads: str) -> dict[str, str]:
+    """Return the environment of the stages: tracking off, the checkout's code first, as many threads as the run had."""
     dropped = ("MLFLOW_TRACKING_URI", "AI4DIAG_MIRROR")  # code that does not know the switch tracks in the checkout
     environ = {name: value for name, value in os.environ.items() if name not in dropped and name[:4] != "GIT_"}
     paths = [str(tree / "src")] if _has_code(tree) else []
     paths += [path for path in [environ.get("PYTHONPATH", "")] if path]
+    environ |= {"OMP_NUM_THREADS": threads} if threads.isdecimal() else {}
     environ |= {SWITCH: "off"} | ({"AI4DIAG_MIRROR": mirror} if mirror else {})
     return environ | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
 

@@ -172,7 +172,8 @@ def _verify_run(workspace: Workspace, record: Record, mirror: str | None, say: S
     with clean_checkout(workspace.root, commit) as (tree, lock):
         weights = facts["recipe"]["model"].get("weights")
         loose = link_loose_file(tree, workspace.root, weights) if weights else ""
-        rerun(tree, facts["words"], dataset, data=workspace.data, mirror=mirror, lock=lock, say=say)
+        threads = str(facts["trained"].get("threads", ""))
+        rerun(tree, facts["words"], dataset, data=workspace.data, mirror=mirror, lock=lock, say=say, threads=threads)
         out = tree / "pipelines" / record.pipeline / "out" / ("" if variant == "full" else variant)
         _same_data(record, out, tree / "datasets" / f"{dataset}.yaml")
         found = stages.read_estimates(out / "estimates.json")
