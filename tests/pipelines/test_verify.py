@@ -356,6 +356,6 @@ def test_committed_numbers_are_made_again_from_what_is_committed(workspace, monk
 def test_a_run_is_made_again_on_as_many_threads_as_it_had(workspace, record, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     facts = {**record.facts, "trained": {**record.facts["trained"], "threads": "1"}}
-    verdict = verify_run(workspace, dataclasses.replace(record, facts=facts), mirror=None, say=lambda line: None)
+    verdict, _ = verify_run(workspace, dataclasses.replace(record, facts=facts), mirror=None, say=quiet)
     assert verdict.verdict == "holds"
     assert verdict.machine["threads"] == "1"
