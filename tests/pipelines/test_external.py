@@ -537,3 +537,14 @@ def test_images_may_not_call_their_attributes_like_what_was_predicted(tmp_path):
     write_coco(tmp_path, truth, [])
     with pytest.raises(DataError, match="no case has a prediction"):
         score(tmp_path, "found.json", BOXES + "missing: leave_out\n")
+
+
+def test_the_command_says_that_a_gate_is_not_met(tmp_path):
+    cases().to_csv(tmp_path / "one.csv", index=False)
+    plan = TABLE.replace("primary: auroc", "primary: auroc, accept: {auroc_low: 0.999, aurok_low: 0.1}")
+    (tmp_path / "plan.yaml").write_text(plan)
+    words = ["evaluate", "--predictions", tmp_path / "one.csv", "--plan", tmp_path / "plan.yaml"]
+    done = CliRunner().invoke(cli, list(map(str, words)))
+    assert done.exit_code == 0
+    assert done.stderr.count("The gate is not met: ") == 2
+    assert "is below 0.999" in done.stderr

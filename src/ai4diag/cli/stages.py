@@ -144,6 +144,8 @@ def _evaluate_external(predictions: Path | None, plan: Path | None, out: Path | 
             click.echo(f"{item.subgroup:20} {item}")
     for note in found.evaluation.notes:  # also beside JSON: what was left out, or counted as wrong
         show.message(f"- {note}")
+    for line in found.context.unmet:
+        show.message(f"- The gate is not met: {line}.")
     if out is not None:
         show.message(f"report: {show.relative(out / 'report.html')}")
 
