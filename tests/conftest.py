@@ -33,6 +33,29 @@ def make_workspace(tmp_path):
     return lambda *names: build_workspace(tmp_path / "workspace", *names)
 
 
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory):
+    """A workspace in which a small breast-mass was trained and evaluated, not to be changed, and the id of its run."""
+    from tests.pipelines.test_tracked import evaluate, quiet, small, stages, train
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        root = build_workspace(tmp_path_factory.mktemp("evaluated") / "workspace", "breast-mass")
+        stages.prepare(small(root), notify=quiet)
+        train(small(root))
+        return root, evaluate(small(root))
+
+
+@pytest.fixture
+def done(evaluated, tmp_path, monkeypatch):
+    """The pipeline of a copy of it, to spoil."""
+    from tests.pipelines.test_tracked import small
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(evaluated[0], tmp_path / "done")
+    return small(tmp_path / "done")
+
+
 def build_workspace(root: Path, *names: str) -> Path:
     """Make a git repository with DVC, the cards, and some of the shipped pipelines; return its folder."""
     for name in names:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import multiprocessing
+import shutil
 
 import pandas as pd
 import pytest
@@ -13,15 +15,17 @@ from ai4diag.evaluation.evaluate import evaluate as estimate
 from ai4diag.evaluation.report import render
 from ai4diag.pipelines import looks, records, stages
 from ai4diag.pipelines.workspace import Workspace
-from tests.pipelines.test_tracked import evaluate, pipeline, train
-
-__all__ = ["pipeline"]  # the fixture
+from tests.pipelines.test_tracked import evaluate
 
 
 @pytest.fixture
-def run(pipeline):
-    train(pipeline)
-    return evaluate(pipeline)
+def pipeline(done):
+    return done
+
+
+@pytest.fixture
+def run(evaluated):
+    return evaluated[1]
 
 
 def test_the_record_alone_gives_the_same_estimates_and_the_same_report(pipeline, run):
@@ -66,7 +70,47 @@ def test_verdicts_stay_with_the_estimates_they_are_about(pipeline, run):
     assert records.find(pipeline.workspace, run).verdicts() == []
 
 
+def test_the_whole_id_names_a_run_although_others_begin_with_it(pipeline, run):
+    folder = pipeline.workspace.root / records.FOLDER
+    shutil.copytree(folder / run, folder / f"{run}2")
+    assert records.find(pipeline.workspace, run).folder.name == run
+    with pytest.raises(UsageError, match="Several runs begin"):
+        records.find(pipeline.workspace, run[:8])
+
+
+def test_a_record_of_another_time_is_one_clear_error(pipeline, run):
+    path = pipeline.workspace.root / records.FOLDER / run / "record.json"
+    facts = json.loads(path.read_text())
+    for content, message in (
+        ({name: value for name, value in facts.items() if name != "look"}, "has no look"),
+        (facts | {"format": 0}, "has format 0, this version reads 1"),
+        ([], "has format none"),
+    ):
+        path.write_text(json.dumps(content))
+        with pytest.raises(DataError, match=message):
+            records.find(pipeline.workspace, run)
+
+
+def test_an_evaluation_without_the_model_names_the_stage_to_run(pipeline, run):
+    before = records.find(pipeline.workspace, run)
+    shutil.rmtree(pipeline.out / "model")
+    with pytest.raises(DataError, match="Run `ai4diag train"):
+        evaluate(pipeline)
+    assert records.find(pipeline.workspace, run) == before
+
+
+def test_verdicts_survive_an_evaluation_that_ended_between_two_renames(pipeline, run):
+    record = records.find(pipeline.workspace, run)
+    record.add_verdict({"verdict": "holds"})
+    record.folder.rename(record.folder.with_name(f".{run}.old"))
+    with pytest.raises(UsageError, match="has no record"):
+        records.find(pipeline.workspace, "breast-mass")
+    assert evaluate(pipeline) == run
+    assert records.find(pipeline.workspace, run).verdicts() == [{"verdict": "holds"}]
+
+
 def test_what_cannot_be_found_is_said_with_what_to_do(pipeline):
+    (pipeline.out / "run.json").unlink()
     for word, message in (
         ("breast-mass", "no tracked run"),
         ("breast-mess", "Did you mean 'breast-mass'"),

@@ -28,14 +28,18 @@ def evaluate(pipeline):
     return tracker.run_id
 
 
+def small(root):
+    """A pipeline of seconds in a workspace."""
+    changes = ["train.epochs=3", "evaluate.interval.resamples=100"]
+    return dataclasses.replace(Workspace(root).pipeline("breast-mass", overrides=changes), variant="")
+
+
 @pytest.fixture
 def pipeline(make_workspace, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    changes = ["train.epochs=3", "evaluate.interval.resamples=100"]
-    small = Workspace(make_workspace("breast-mass")).pipeline("breast-mass", overrides=changes)
-    small = dataclasses.replace(small, variant="")
-    stages.prepare(small, notify=quiet)
-    return small
+    made = small(make_workspace("breast-mass"))
+    stages.prepare(made, notify=quiet)
+    return made
 
 
 def test_one_run_holds_training_and_estimates_and_names_the_machine(pipeline):

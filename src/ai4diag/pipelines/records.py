@@ -29,7 +29,7 @@ from ai4diag.errors import DataError, UsageError, did_you_mean
 from ai4diag.evaluation.report import ReportContext
 from ai4diag.files import read_json, sha256_file, write_json, write_text
 from ai4diag.pipelines import tracked
-from ai4diag.pipelines.stages import not_deterministic, read_estimates
+from ai4diag.pipelines.stages import not_deterministic, read_estimates, stage_file
 from ai4diag.pipelines.workspace import Pipeline, Workspace
 from ai4diag.tracking import record as environment
 from ai4diag.types import Estimate
@@ -37,6 +37,9 @@ from ai4diag.types import Estimate
 FORMAT = 1
 FOLDER = "mlruns/records"
 VERDICTS = "verification.json"
+NEEDED = tuple(
+    "run_id pipeline variant words task target classes primary recipe created trained evaluated look model files".split()
+)
 SHORTEST = 4
 """Characters of a run's id that name it."""
 
@@ -62,8 +65,14 @@ class Record:
             DataError: a file is missing, or is not what was kept.
         """
         facts = read_json(folder / "record.json")
-        if facts.get("format") != FORMAT:
-            raise DataError(f"{folder} has format {facts.get('format')}, this version reads {FORMAT}.")
+        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+            found = facts.get("format") if isinstance(facts, dict) else "none"
+            raise DataError(
+                f"{folder} has format {found}, this version reads {FORMAT}.",
+                "Read it with the version that wrote it, or evaluate again.",
+            )
+        if missing := [name for name in NEEDED if name not in facts]:
+            raise DataError(f"{folder / 'record.json'} has no {', '.join(missing)}.", "Evaluate again.")
         for name, expected in facts["files"].items():
             path = folder / name
             found = sha256_file(path) if path.is_file() else "nothing"
@@ -126,6 +135,8 @@ def keep(pipeline: Pipeline, run_id: str, context: ReportContext, target: str) -
     """
     folder = pipeline.workspace.root / FOLDER / run_id
     making, before = folder.with_name(f".{run_id}.part"), folder.with_name(f".{run_id}.old")
+    if before.exists() and not folder.exists():  # ended between two renames: its verdicts are not lost
+        before.replace(folder)
     for path in (making, before):
         shutil.rmtree(path, ignore_errors=True)
     making.mkdir(parents=True)
@@ -137,7 +148,7 @@ def keep(pipeline: Pipeline, run_id: str, context: ReportContext, target: str) -
     write_json(making / "context.json", context.as_dict())
     write_text(making / "environment.txt", environment.environment())
     hashes = {path.name: sha256_file(path) for path in sorted(making.iterdir())}
-    model = sorted((pipeline.out / "model").iterdir())
+    model = sorted(stage_file(pipeline, "model", "train").iterdir())
     facts = {
         "format": FORMAT,
         "run_id": run_id,
@@ -182,6 +193,7 @@ def find(workspace: Workspace, word: str) -> Record:
         return _open(workspace, run, word)
     runs = sorted(path.parent.name for path in (workspace.root / FOLDER).glob("[!.]*/record.json"))
     found = [run for run in runs if run.startswith(word)] if len(word) >= SHORTEST else []
+    found = [word] if word in found else found
     if len(found) > 1:
         raise UsageError(f"Several runs begin with '{word}'.", "Give more characters.")
     if not found:
