@@ -188,7 +188,6 @@ def _counts(values: Floats) -> bool:
 
 def _rank_correlation(one: Floats, two: Floats) -> float:
     there = ~np.isnan(one) & ~np.isnan(two)
-    if there.sum() < FEW_CASES:
+    if there.sum() < FEW_CASES or min(np.ptp(one[there]), np.ptp(two[there])) == 0:
         return 0.0
-    found = pd.Series(one[there]).rank().corr(pd.Series(two[there]).rank())
-    return 0.0 if np.isnan(found) else abs(float(found))
+    return abs(float(pd.Series(one[there]).rank().corr(pd.Series(two[there]).rank())))

@@ -236,7 +236,7 @@ def judged(
     """
     pairs: dict[tuple[int, int], Pair] = {}
     enough = cases >= FEW and candidates.shape[1] == RIVALS
-    rivals = np.isfinite(values).all(axis=1) & enough  # else there are too few other patients to judge against
+    rivals = np.asarray(np.isfinite(values).all(axis=1) & enough)  # else too few other patients
     judge = rivals[:, None]
     scale = np.arctanh(np.clip(values.astype(np.float64), -0.99999, 0.99999))
     gaps = np.where(judge, scale - scale.min(axis=1, keepdims=True, initial=np.inf), -np.inf)
