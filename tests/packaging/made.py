@@ -193,5 +193,6 @@ def source(target: str, subgroups: tuple[str, ...] = (), n: int = 24, **changes)
 
 def _line(table: pd.DataFrame, part: str, site: str, n_classes: int) -> PartLine:
     rows = table[(table["part"] == part) & (table["site"] == site)]
-    counts = (len(rows), *(0 for _ in range(n_classes - 1)))
+    label = next((name for name in ("truth", "event") if name in rows), None)
+    counts = tuple(0 if label is None else int((rows[label] == number).sum()) for number in range(n_classes))
     return PartLine(part, site, len(rows), int(rows["patient_id"].nunique()), counts)

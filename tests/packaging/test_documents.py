@@ -353,6 +353,49 @@ def test_estimates_of_folds_are_not_taken_for_those_of_the_kept_model(packs):
     assert "the kept model learned from all cases" not in documents(facts)["model-card.md"]
 
 
+def of_recipe(facts, block, **changes):
+    """The facts with other settings in a block of the recipe."""
+    recipe = {**facts.record["recipe"], block: {**facts.record["recipe"][block], **changes}}
+    return replace(facts, record={**facts.record, "recipe": recipe}, context=replace(facts.context, recipe=recipe))
+
+
+def test_no_threshold_is_said_to_be_fixed_where_there_is_none(packs):
+    facts = facts_of(packs("masks"))
+    assert "there is no threshold" in ANSWERS["threshold"](Run(facts)).why
+    assert "validation fixed it" not in documents(facts)["model-card.md"]
+    facts = facts_of(packs("binary"))
+    assert "validation fixed it" in ANSWERS["threshold"](Run(facts)).text
+    point = replace(facts.evaluation.operating_point, value=math.nan, note="one class on validation")
+    answer = ANSWERS["threshold"](Run(replace(facts, evaluation=replace(facts.evaluation, operating_point=point))))
+    assert "one class on validation" in answer.text
+    assert "validation fixed it" not in answer.text
+    assert not answer.whole
+
+
+@pytest.mark.parametrize(
+    ("network", "said", "never"),
+    [
+        ("cox", "steps of Newton's method on all cases", "batches|epoch|learning rate"),
+        ("gradient_boosting", "rounds of boosting, learning rate", "batches|epochs,"),
+        ("mlp", "epochs, batches of", "Newton|boosting"),
+    ],
+)
+def test_how_it_was_trained_is_told_of_the_way_that_it_is_trained(packs, network, said, never):
+    run = Run(of_recipe(facts_of(packs("binary")), "model", network=network))
+    text = ANSWERS["training"](run).text
+    assert said in text
+    assert not re.search(never, text)
+    assert ("epoch" in ANSWERS["selection"](run).text) is (network != "cox")
+
+
+def test_what_was_tested_in_folds_had_no_test_part(packs):
+    facts = facts_of(packs("binary"))
+    assert "on a test part" in ANSWERS["title"](Run(facts)).text
+    text = ANSWERS["title"](Run(replace(facts, context=replace(facts.context, folds=5)))).text
+    assert "evaluated in 5 folds" in text
+    assert "test part" not in text
+
+
 @pytest.mark.slow
 def test_a_waiver_is_told_and_its_cases_are_not(packs):
     facts = facts_of(packs("boxes"))

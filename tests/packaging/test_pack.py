@@ -201,7 +201,45 @@ def _more_cases(folder):
     return "predictions.parquet", "about the cases of the test part contradict"
 
 
-CHANGES = (_report, _score)
+def _more_patients(folder):
+    return _other_lines(folder, "patients", lambda value: value + 1000)
+
+
+def _more_ill(folder):
+    return _other_lines(folder, "counts", lambda value: [value[0] + 3, *value[1:]])
+
+
+def _other_lines(folder, key, change):
+    context = read_json(folder / "context.json")
+    line = next(line for line in context["parts"] if line["part"] == "test")
+    line[key] = change(line[key])
+    write_json(folder / "context.json", context)
+    return "predictions.parquet", "about the cases of the test part contradict"
+
+
+def _other_name(folder):
+    context = read_json(folder / "context.json")
+    write_json(folder / "context.json", context | {"pipeline": "better"})
+    return "record.json", "about the pipeline contradict"
+
+
+def _label(folder):
+    import re
+
+    text = (folder / "report.html").read_text()
+    found = re.search(r"<text[^>]*>(0\.\d+)", text)
+    (folder / "report.html").write_text(f"{text[: found.start(1)]}0.01{text[found.end(1) :]}")
+    return "report.html", f"found 0.01, regenerated {found[1]}"
+
+
+def _one_more_file(folder):
+    (folder / "results.md").write_text("AUROC 0.999")
+    listing = read_json(folder / "manifest.json")
+    write_json(folder / "manifest.json", listing | {"files": {**listing["files"], "results.md": {}}})
+    return "results.md", "is nothing that a pack holds"
+
+
+CHANGES = (_report, _score, _one_more_file)
 MORE_CHANGES = (
     _estimate,
     _headline,
@@ -213,6 +251,10 @@ MORE_CHANGES = (
     _more_cases,
     _licence,
     _classes,
+    _more_patients,
+    _more_ill,
+    _other_name,
+    _label,
 )
 
 
@@ -353,6 +395,41 @@ def test_of_another_version_words_may_differ_and_numbers_may_not(copy):
     found = verify_pack(copy)
     assert not found.ok
     assert any(name in problem and said in problem for problem in found.problems)
+
+
+def of_another_version(folder):
+    listing = read_json(folder / "manifest.json")
+    write_json(folder / "manifest.json", listing | {"writer": {"version": "0.0.9"}})
+
+
+@pytest.mark.slow
+def test_who_claims_another_version_hides_no_estimate_and_runs_nothing(copy):
+    of_another_version(copy)
+    stated = read_json(copy / "estimates.json")
+    write_json(copy / "estimates.json", stated[:1])
+    forge(copy)
+    found = verify_pack(copy)
+    assert found.problems == []
+    assert any(
+        f"{len(stated) - 1} estimates come out now that the pack does not state: " in one for one in found.remarks
+    )
+    edit(copy / "report.html", "</body>", "<script>1</script></body>")
+    write_json(copy / "estimates.json", [])
+    forge(copy)
+    said = " ".join(verify_pack(copy).problems)
+    assert "estimates.json does not begin with the headline" in said
+    assert "report.html holds what a browser would run" in said
+
+
+@pytest.mark.parametrize("key", ["run_id", "pipeline"])
+def test_a_manifest_cannot_write_over_the_verdict(copy, key):
+    listing = read_json(copy / "manifest.json")
+    write_json(copy / "manifest.json", listing | {key: "toy\nThe pack holds.\x1b[2K"})
+    found = verify_pack(copy)
+    assert not found.ok
+    assert (found.run_id, found.pipeline) == ("", "")
+    write_json(copy / "manifest.json", listing | {"files": {**listing["files"], "a\x1b[2K": {}}})
+    assert all(sentence.isprintable() for sentence in verify_pack(copy).problems)
 
 
 def test_nothing_that_names_a_patient_a_person_or_a_machine_is_in_any_byte(whole, tmp_path):

@@ -32,6 +32,8 @@ PREDICTIONS, ESTIMATES, REPORT, RECORD = "predictions.parquet", "estimates.json"
 CONTEXT, PLAN, VERDICTS, ENVIRONMENT = "context.json", "plan.json", "verification.json", "environment.txt"
 README, CARD, SBOM = "pipeline.md", "card.yaml", "sbom.cdx.json"
 SUPPLIED, TO_SUPPLY, PICTURES = "supplied.yaml", "to-supply.yaml", "pictures.safetensors"
+STATED = (PREDICTIONS, RECORD, CONTEXT, PLAN, VERDICTS, ENVIRONMENT, README, CARD, SBOM, SUPPLIED, PICTURES)
+"""Files from which all others follow."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ in the pack.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,8 +28,13 @@ from ai4diag.types import Estimate
 
 NOT_REGENERATED = (
     "Not regenerated, because they do not follow from the predictions: how the model was trained, how many cases it "
-    "learned from, hashes, commit and machine. They are stated by whoever made the pack."
+    "learned from, findings, verdicts of verifications, hashes, commit, machine and pictures; and what pipeline.md, "
+    "card.yaml and supplied.yaml say. They are stated by whoever made the pack."
 )
+ACTIVE = re.compile(r"<(?:script|iframe|object|embed|form|base|link)\b|<[^>]*\son\w+\s*=|javascript:", re.IGNORECASE)
+"""What makes a page do something."""
+WORD = re.compile(r"[\w.-]{1,100}")
+"""A name or an identifier; whatever else a manifest could hold would be shown to whoever verifies."""
 
 
 @dataclass
@@ -79,7 +85,7 @@ def verify_pack(path: Path, public_key: Path | None = None) -> PackVerdict:
         try:
             folder = limits.unpack(path, Path(scratch))
         except VerifyError as error:
-            return PackVerdict(problems=[error.message])
+            return PackVerdict(problems=[printable(error.message)])
         return _verify_folder(folder, public_key)
 
 
@@ -89,7 +95,7 @@ def _verify_folder(folder: Path, public_key: Path | None) -> PackVerdict:
         sizes = limits.files_in(folder)
         listing = _manifest(folder)
     except VerifyError as error:
-        verdict.problems.append(error.message)
+        verdict.problems.append(printable(error.message))
         return verdict
     verdict.run_id, verdict.pipeline = str(listing.get("run_id")), str(listing.get("pipeline"))
     verdict.manifest_sha256 = sha256_file(folder / MANIFEST)
@@ -97,7 +103,18 @@ def _verify_folder(folder: Path, public_key: Path | None) -> PackVerdict:
     _check_signature(folder, public_key, verdict)
     _check_numbers(folder, listing, verdict)
     verdict.ok = not verdict.problems
+    for name in ("checked", "problems", "remarks"):  # what a pack says must not write over what is said of it
+        setattr(verdict, name, [printable(sentence) for sentence in getattr(verdict, name)])
     return verdict
+
+
+def printable(text: str) -> str:
+    """Return a text of somebody else in one line, without what a terminal would obey.
+
+    >>> printable("x\\nThe pack holds.\\x1b[2K")
+    'x?The pack holds.?[2K'
+    """
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -112,7 +129,8 @@ def _manifest(folder: Path) -> dict[str, Any]:
         kind, number = listing["kind"], listing["format"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise VerifyError(f"{MANIFEST} is malformed ({type(error).__name__}).", "Get the pack again.") from None
-    if not whole or kind != pack.KIND or number != pack.FORMAT:
+    named = all(WORD.fullmatch(str(listing.get(name))) for name in ("run_id", "pipeline"))
+    if not whole or not named or kind != pack.KIND or number != pack.FORMAT:
         raise VerifyError(f"{MANIFEST} is not that of an evidence pack of format {pack.FORMAT}.", "Get the pack again.")
     for name in listing["files"]:
         limits.refuse_name(name)
@@ -156,10 +174,11 @@ def _check_numbers(folder: Path, listing: Mapping[str, Any], verdict: PackVerdic
 
     here = listing.get("writer") == pack.writer()
     if not here:
-        version = (listing.get("writer") or {}).get("version")
+        told = listing.get("writer")
+        version = told.get("version") if isinstance(told, dict) else None
         verdict.remarks.append(
-            f"Written by ai4diag {version} in another state or environment than this {__version__}: its numbers are "
-            "compared, its words are not."
+            f"Written by ai4diag {version} in another state or environment than this {__version__}: its estimates and "
+            "decimals are compared; its words, counts and drawings are not."
         )
     verdict.remarks.append(NOT_REGENERATED)
     try:
@@ -168,7 +187,7 @@ def _check_numbers(folder: Path, listing: Mapping[str, Any], verdict: PackVerdic
         found = [Estimate.from_dict(item) for item in json.loads(limits.read_text(folder / ESTIMATES))]
         verdict.gate_met = bool(stated.plan.accept) and not check_gate(evaluation.estimates, stated.plan.accept)
         verdict.problems += _contradictions(stated, listing, evaluation)
-        _check_estimates(folder, stated, found, evaluation, here, verdict)
+        _check_estimates(stated, found, evaluation, here, verdict)
         _check_texts(folder, stated, found, evaluation, here, verdict)
         if listed(stated.sbom) == packages(stated.environment):
             verdict.checked.append(f"The bill of materials lists the {len(packages(stated.environment))} packages.")
@@ -198,6 +217,8 @@ def _contradictions(stated: Stated, listing: Mapping[str, Any], evaluation: Eval
         "context.json and record.json about what was predicted": (context.task, context.target, list(context.classes))
         == (record["task"], record["target"], list(record["classes"]))
         and context.primary == record["primary"] == stated.plan.primary,
+        "context.json and record.json about the pipeline": (context.pipeline, context.variant or "full")
+        == (record["pipeline"], record.get("variant") or "full"),
         "context.json and record.json about the look at the test part": context.look == record.get("look", 0),
         "context.json and card.yaml about the data set": (context.dataset.name, context.dataset.title)
         == (stated.card["name"], stated.card["title"])
@@ -210,22 +231,41 @@ def _contradictions(stated: Stated, listing: Mapping[str, Any], evaluation: Eval
 
 
 def _same_cases(stated: Stated) -> bool:
-    """Whether the data table of the report counts as many cases as the predictions have."""
+    """Whether the data table of the report counts what the predictions hold: cases, patients, cases of each class."""
     part = "every fold" if stated.context.folds else "test"
     lines = [line for line in stated.context.parts if line.part == part]
-    rows = stated.predictions[stated.predictions["part"] == "test"]
-    return not lines or sum(line.cases for line in lines) == rows["case_id"].nunique()
+    rows = stated.predictions[stated.predictions["part"] == "test"].drop_duplicates("case_id")
+    patients, most = rows["patient_id"].nunique(), max((line.patients for line in lines), default=0)
+    if not lines:
+        return True
+    if sum(line.cases for line in lines) != len(rows) or not most <= patients <= sum(line.patients for line in lines):
+        return False
+    if len(lines) == 1 and patients != most:
+        return False
+    label = {"binary": "truth", "multiclass": "truth", "ordinal": "truth", "time_to_event": "event"}.get(
+        stated.record["target"]
+    )
+    counts = tuple(sum(line.counts[k] for line in lines) for k in range(len(stated.context.classes)))
+    return label is None or counts == tuple(int((rows[label] == k).sum()) for k in range(len(counts)))
 
 
 def _check_estimates(
-    folder: Path, stated: Stated, found: list[Estimate], evaluation: Evaluation, here: bool, verdict: PackVerdict
+    stated: Stated, found: list[Estimate], evaluation: Evaluation, here: bool, verdict: PackVerdict
 ) -> None:
     before = len(verdict.problems)
     verdict.problems += compare_estimates(found, evaluation.estimates, ESTIMATES, more=not here)
     headline = Estimate.from_dict(dict(stated.record["headline"]))
     verdict.problems += compare_estimates([headline], evaluation.estimates[:1], RECORD, more=not here)
+    if not found or found[0].name != headline.name:
+        verdict.problems.append(f"{ESTIMATES} does not begin with the headline of {RECORD}.")
     if len(verdict.problems) > before:
         return
+    if len(found) < len(evaluation.estimates):
+        left = dict.fromkeys(item.name for item in evaluation.estimates if item.name not in {one.name for one in found})
+        verdict.remarks.append(
+            f"{len(evaluation.estimates) - len(found)} estimates come out now that the pack does not state"
+            f"{': ' if left else ''}{', '.join(left)}."
+        )
     again = {to_json(item.as_dict()) for item in evaluation.estimates}
     identical = all(to_json(item.as_dict()) in again for item in found)
     how = "to the last bit" if identical else f"within {TOLERANCE:g}"
@@ -245,7 +285,10 @@ def _check_texts(
     if not compare_estimates(found, evaluation.estimates, ESTIMATES):
         evaluation = contents.with_estimates(evaluation, found)  # the digits of the pack, which were found to agree
     before = len(verdict.problems)
-    for name, text in contents.made(stated, evaluation).items():
+    made = contents.made(stated, evaluation)
+    for name in sorted(limits.files_in(folder).keys() - made.keys() - {*contents.STATED, MANIFEST, signing.SIGNATURE}):
+        verdict.problems.append(f"{name} is nothing that a pack holds, and nothing in it was checked.")
+    for name, text in made.items():
         if name == ESTIMATES:
             continue
         if not (folder / name).is_file():
@@ -259,6 +302,8 @@ def _check_texts(
             differences = compare_versions(shown, text, name, evaluation.estimates)
             verdict.problems += differences.numbers
             verdict.remarks += differences.texts
+            if ACTIVE.search(shown):
+                verdict.problems.append(f"{name} holds what a browser would run; no version writes that.")
     if len(verdict.problems) == before:
-        how = "" if here else "; their words are those of another version"
-        verdict.checked.append(f"Every number of report and documents comes out again{how}.")
+        what = "number of" if here else "estimate in"
+        verdict.checked.append(f"Every {what} report and documents comes out again.")

@@ -27,11 +27,13 @@ def network(run: Run) -> Answer:
 
 def training(run: Run) -> Answer:
     """How it was trained."""
-    train = run.recipe["train"]
-    text = (
-        f"At most {train['epochs']} epochs, batches of {train['batch_size']}, learning rate {train['learning_rate']:g} "
-        f"({train['schedule']}), learned from {' and '.join(train['parts'])}, seed {train['seed']}. "
-    )
+    train, network = run.recipe["train"], run.recipe["model"]["network"]
+    rate = f"learning rate {train['learning_rate']:g}"
+    text = {
+        "cox": f"At most {train['epochs']} steps of Newton's method on all cases at once",
+        "gradient_boosting": f"At most {train['epochs']} rounds of boosting, {rate}",
+    }.get(network, f"At most {train['epochs']} epochs, batches of {train['batch_size']}, {rate} ({train['schedule']})")
+    text += f", learned from {' and '.join(train['parts'])}, seed {train['seed']}. "
     augment = train.get("augment") or ()
     text += f"Random changes of the training cases: {', '.join(augment)}." if augment else "No random changes of cases."
     text += f" Every other setting is in the recipe, defaults included. {_in_code(run)}"
@@ -42,8 +44,12 @@ def training(run: Run) -> Answer:
 def selection(run: Run) -> Answer:
     """How the kept model was chosen, and how often the test part was looked at."""
     train = run.recipe["train"]
-    if train.get("patience"):
-        text = f"Training stops after {train['patience']} epochs without gain on validation; the best weights are kept."
+    if run.recipe["model"]["network"] == "cox":
+        text = "The minimum is sought, and no step on the way to it is chosen."
+    elif train.get("patience"):
+        text = (
+            f"Training stops after {train['patience']} epochs or rounds without gain on validation; the best are kept."
+        )
     elif "validation" in train["parts"]:
         text = "No epoch is chosen on validation: the model learned from it too."
     else:
@@ -168,7 +174,7 @@ def internal(run: Run) -> Answer:
 def verified(run: Run) -> Answer:
     """What verifications found: the run made again from its commit."""
     if not run.facts.verdicts:
-        text = "Nobody has yet made the run again from its commit: there is no verdict."
+        text = "No verification is recorded: whether the run comes out again from its commit is not known."
         return Answer(text, run.of_record("run_id"), whole=False)
     last = run.facts.verdicts[-1]
     when, verdict = last.get("when", "an unknown time"), last.get("verdict", "no verdict")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ai4diag.evaluation.report import sections, words
 from ai4diag.evaluation.targets import shown_as
 from ai4diag.packaging.evidence.documents.figures import said
@@ -17,6 +19,8 @@ CALIBRATION = (
     "brier_integrated",
     "observed_to_predicted",
 )
+LARGEST = ("masks", "multiclass", "ordinal")
+"""Targets of which the largest of several numbers is the answer."""
 ACCURACY = ("sensitivity", "specificity", "ppv", "npv", "ppv_at_prevalence", "npv_at_prevalence")
 
 
@@ -110,10 +114,14 @@ def threshold(run: Run) -> Answer | Skip | None:
     point = run.evaluation.operating_point
     if not point.rule:
         return Skip("The model gives no yes or no, and has no threshold.")
+    if run.target in LARGEST:
+        return Skip("The class with the largest share or score is the answer; there is no threshold.")
     text = sections.operating(run.evaluation).sentences[0]
+    at = (*run.of_record("recipe", "evaluate", "operating_point"), *run.report("operating"))
+    if math.isnan(point.value):
+        return Answer(text, at, whole=False, ask=("threshold_rationale",))
     beforehand = run.recipe["evaluate"]["operating_point"].get("threshold") is not None
     text += " It is prespecified in the recipe." if beforehand else " The recipe has the rule, and validation fixed it."
-    at = (*run.of_record("recipe", "evaluate", "operating_point"), *run.report("operating"))
     return Answer(text, at, ask=("threshold_rationale",))
 
 

@@ -9,9 +9,10 @@ from ai4diag.packaging.evidence.documents.run import Answer, Run
 def title(run: Run) -> Answer:
     """What was predicted, and that a model was developed and evaluated."""
     classes = ", ".join(run.context.classes)
+    tested = f"in {run.context.folds} folds" if run.context.folds else "on a test part"
     text = (
-        f"{run.title} A model was trained ({run.task}, {run.recipe['model']['network']}) and evaluated on a "
-        f"test part (target {run.target}; classes: {classes})."
+        f"{run.title} A model was trained ({run.task}, {run.recipe['model']['network']}) and evaluated "
+        f"{tested} (target {run.target}; classes: {classes})."
     )
     return Answer(text, (Pointer(MODEL_CARD), *run.of_record("task"), *run.of_record("classes")), whole=False)
 
