@@ -11,7 +11,7 @@ from ai4diag import lab
 from ai4diag.errors import UsageError
 from ai4diag.lab import Report
 from ai4diag.types import Estimate
-from tests.pipelines.test_tracked import evaluate, pipeline, train
+from tests.pipelines.test_tracked import pipeline
 
 __all__ = ["pipeline"]  # the fixture
 
@@ -51,9 +51,8 @@ def test_an_estimate_shows_value_interval_and_counts_in_both_forms():
     assert "".join(page.texts) == "auroc undefined (masked; n = 3) test part, site=<b>; masked"
 
 
-def test_a_run_shows_what_it_reached_and_how_sure_that_is(pipeline):
-    train(pipeline)
-    run_id = evaluate(pipeline)
+def test_a_run_shows_what_it_reached_and_how_sure_that_is(evaluated, done):
+    pipeline, run_id = done, evaluated[1]
     run = lab.run("breast-mass", pipeline.folder)
     assert run.record == lab.run(run_id[:5], pipeline.folder).record
     text, page = shown(run)

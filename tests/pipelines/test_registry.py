@@ -10,21 +10,28 @@ import pytest
 from click.testing import CliRunner
 
 from ai4diag.cli import cli
-from ai4diag.errors import GateError, UsageError, VerifyError
+from ai4diag.errors import Ai4diagError, GateError, UsageError, VerifyError
 from ai4diag.pipelines import evidence, records, registry
+from ai4diag.pipelines.workspace import Workspace
 from ai4diag.tracking.store import connect, locate, quietly
-from tests.pipelines.test_tracked import evaluate, pipeline, train
+from tests.pipelines.test_tracked import evaluate
 
-__all__ = ["pipeline"]  # the fixture
+
+@pytest.fixture(scope="module")
+def packed(evaluated):
+    """The evidence pack of the run."""
+    return evidence.build_pack(Workspace(evaluated[0]), evaluated[1])
 
 
 @pytest.fixture
-def run(pipeline):
-    """A run with an evidence pack in its usual place."""
-    train(pipeline)
-    found = evaluate(pipeline)
-    evidence.build_pack(pipeline.workspace, found)
-    return found
+def pipeline(packed, done):
+    """A workspace of its own, with the pack in its usual place and a store whose registry is empty."""
+    return done
+
+
+@pytest.fixture
+def run(evaluated):
+    return evaluated[1]
 
 
 def holder(pipeline, alias):
@@ -90,8 +97,45 @@ def test_without_sound_evidence_nothing_is_promoted(pipeline, run):
     registry.promote(here, run, "staging", by="A", pack=usual.with_suffix(".zip"))  # the zip will do
 
 
+def test_numbers_that_did_not_come_out_again_are_not_promoted(pipeline, run):
+    record = records.find(pipeline.workspace, run)
+    record.add_verdict({"verdict": "does not hold", "reason": "auroc (test, all): value was 0.9, is 0.8"})
+    with pytest.raises(VerifyError, match=r"its numbers did not hold: auroc .*, is 0\.8\."):
+        registry.promote(pipeline.workspace, run, "staging", by="A")
+    record.add_verdict({"verdict": "holds", "reason": ""})
+    registry.promote(pipeline.workspace, run, "staging", by="A")
+    with pytest.raises(UsageError, match="Shorten"):
+        registry.demote(pipeline.workspace, "breast-mass", "staging", by="A", reason="x" * 6000)
+
+
+def test_a_store_that_fails_midway_leaves_alias_and_history_as_they_were(pipeline, run, monkeypatch):
+    """Whatever call to MLflow fails, a promotion is either whole or nothing."""
+    from mlflow.tracking import MlflowClient
+
+    here = pipeline.workspace
+    failing = ("get_run", "create_model_version", "set_registered_model_tag", "set_registered_model_alias")
+
+    def away(*words, **named):
+        raise ConnectionError("the server went away")
+
+    for name in failing:
+        with monkeypatch.context() as patch:
+            patch.setattr(MlflowClient, name, away)
+            with pytest.raises(Ai4diagError, match="the server went away"):
+                registry.promote(here, run, "staging", by="A")
+        assert all(not model.events and not model.aliases for model in registry.models(here)), name
+        assert name != "get_run" or registry.models(here) == []
+    event = registry.promote(here, run, "staging", by="A")
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "delete_registered_model_alias", away)
+        with pytest.raises(Ai4diagError, match="the server went away"):
+            registry.demote(here, "breast-mass", "staging", by="A", reason="enough")
+    (model,) = registry.models(here)
+    assert model.events == (event,)
+    assert model.aliases == {"staging": event.version}
+
+
 def test_without_a_gate_that_holds_nothing_is_promoted(pipeline):
-    train(pipeline)
     here = pipeline.workspace
     for plan, message in (({"accept": {}}, "asks for no lower limit"), ({"accept": {"auroc_low": 0.9999}}, "0.9999")):
         found = evaluate(changed(pipeline, **plan))

@@ -37,9 +37,8 @@ from ai4diag.types import Estimate
 FORMAT = 1
 FOLDER = "mlruns/records"
 VERDICTS = "verification.json"
-NEEDED = tuple(
-    "run_id pipeline variant words task target classes primary recipe created trained evaluated look model files".split()
-)
+BOUND = ("trained", "evaluated", "look", "model", "files")
+NEEDED = ("run_id", "pipeline", "variant", "words", "task", "target", "classes", "primary", "recipe", "created", *BOUND)
 SHORTEST = 4
 """Characters of a run's id that name it."""
 

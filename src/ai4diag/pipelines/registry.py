@@ -11,11 +11,14 @@ from ai4diag.evaluation.gate import check_gate
 from ai4diag.files import exclusive
 from ai4diag.packaging.evidence.verify import PackVerdict, verify_pack
 from ai4diag.pipelines import evidence, records
+from ai4diag.pipelines.verify import DOES_NOT
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.tracking import registry
 from ai4diag.tracking.registry import Event, Model
 
 Alias = Literal["staging", "production"]
+LONGEST = 2000
+"""Characters of a name and a reason; MLflow's stores keep 5,000 per tag, and JSON may double them."""
 
 
 def promote(
@@ -42,10 +45,10 @@ def promote(
     Raises:
         UsageError: nobody answers for it, there is no such run or pack, or the run is of several seeds.
         GateError: the recipe has no release gate, or the gate does not hold.
-        VerifyError: the pack is not what it says, or of another run.
+        VerifyError: the pack is not what it says, or of another run; or the newest verification did not hold.
         MachineError: the store cannot be used.
     """
-    person = _person(by)
+    person = _person(by, reason)
     record = records.find(workspace, word)
     _releasable(record)
     checked = _checked(record, pack or evidence.usual_folder(workspace, record), public_key)
@@ -54,12 +57,12 @@ def promote(
         version = registry.version_of(root, name, record.run_id)
         proof = (reason.strip(), checked.manifest_sha256, checked.signed_by)
         event = Event("promoted", alias, version, record.run_id, person, now, *proof)
-        known = registry.model(root, name)
+        known, lost = registry.model(root, name), []
         earlier = known.aliases.get(alias) if known else None
         if known and earlier is not None and earlier != version:
             why = f"replaced by version {version}"
-            registry.decide(root, name, Event("demoted", alias, earlier, known.versions[earlier], person, now, why))
-        registry.decide(root, name, event)
+            lost = [Event("demoted", alias, earlier, known.versions.get(earlier, ""), person, now, why)]
+        registry.decide(root, name, *lost, event)
     return event
 
 
@@ -70,7 +73,7 @@ def demote(workspace: Workspace, name: str, alias: Alias, *, by: str, reason: st
         UsageError: no such model, nobody has the alias, or nobody or no reason is named.
         MachineError: the store cannot be used.
     """
-    person = _person(by)
+    person = _person(by, reason)
     if not reason.strip():
         raise UsageError("A demotion needs a reason.", "Say it: --reason TEXT")
     with exclusive(registry.lock_of(workspace.root), "the registry", wait=True):
@@ -105,6 +108,13 @@ def _releasable(record: records.Record) -> None:
             f"The recipe of {record.pipeline} asks for no lower limit, so nothing can be promoted.",
             "Write what must hold into evaluate.accept, and evaluate again.",
         )
+    verdicts = record.verdicts()
+    if verdicts and verdicts[-1]["verdict"] == DOES_NOT:
+        raise VerifyError(
+            f"Run {record.run_id[:8]} of {record.pipeline} was run again, and its numbers did not hold: "
+            f"{verdicts[-1]['reason']}.",
+            f"Nothing was promoted. Find out why, and verify again: ai4diag verify {record.run_id[:8]}",
+        )
     unmet = check_gate(record.estimates(), gate)
     if unmet:
         raise GateError(
@@ -136,9 +146,11 @@ def _known(workspace: Workspace, name: str) -> Model:
     return model
 
 
-def _person(by: str) -> str:
+def _person(by: str, reason: str = "") -> str:
     if not by.strip():
         raise UsageError("Nobody is named who answers for this.", "Say who: --by NAME")
+    if len(by) + len(reason) > LONGEST:
+        raise UsageError(f"Name and reason have {len(by) + len(reason)} characters, {LONGEST} can be kept.", "Shorten.")
     return by.strip()
 
 

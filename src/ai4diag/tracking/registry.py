@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,17 +99,19 @@ def version_of(workspace: Path, name: str, run: str) -> str:
     store = locate(workspace)
     with explained(store), quietly():
         client = connect(store)
+        source = f"{client.get_run(run).info.artifact_uri}/model"  # first: a run that is not there registers nothing
         if not any(item.name == name for item in _pages(client.search_registered_models)):
             client.create_registered_model(name)
         for known in client.search_model_versions(f"name = '{name}'"):
             if known.run_id == run:
                 return str(known.version)
-        source = f"{client.get_run(run).info.artifact_uri}/model"
         return str(client.create_model_version(name, source, run_id=run).version)
 
 
-def decide(workspace: Path, name: str, event: Event) -> None:
-    """Write an event down, then set or delete its alias: who reads the alias finds the reason.
+def decide(workspace: Path, name: str, *events: Event) -> None:
+    """Write events down, then set or delete the alias of the last one: who reads the alias finds the reason.
+
+    An alias passes from one version to the next in one step. When it cannot be set, the events are taken back.
 
     Raises:
         MachineError: the store cannot be used.
@@ -116,13 +119,23 @@ def decide(workspace: Path, name: str, event: Event) -> None:
     store = locate(workspace)
     with explained(store), quietly():
         client = connect(store)
-        tags = client.get_registered_model(name).tags
-        number = sum(key.startswith(EVENT) for key in tags) + 1
-        client.set_registered_model_tag(name, f"{EVENT}{number:0{DIGITS}}", json.dumps(asdict(event)))
-        if event.what == "promoted":
-            client.set_registered_model_alias(name, event.alias, event.version)
-        else:
-            client.delete_registered_model_alias(name, event.alias)
+        known = [
+            int(key.removeprefix(EVENT)) for key in client.get_registered_model(name).tags if key.startswith(EVENT)
+        ]
+        first, last = max(known, default=0) + 1, events[-1]
+        keys = [f"{EVENT}{number:0{DIGITS}}" for number in range(first, first + len(events))]
+        try:
+            for key, event in zip(keys, events, strict=True):
+                client.set_registered_model_tag(name, key, json.dumps(asdict(event)))
+            if last.what == "promoted":
+                client.set_registered_model_alias(name, last.alias, last.version)
+            else:
+                client.delete_registered_model_alias(name, last.alias)
+        except BaseException:
+            for key in keys:
+                with suppress(Exception):  # the store is away; the first error says so
+                    client.delete_registered_model_tag(name, key)
+            raise
 
 
 def lock_of(workspace: Path) -> Path:
