@@ -268,11 +268,13 @@ def _leave_one_out(statistic: Statistic, codes: Ints, n_units: int) -> Floats:
 def _bca_tails(tails: Floats, value: float, drawn: Floats, left_out: Floats) -> Floats:
     """Return the corrected tail probabilities: bias from the resamples, acceleration from leaving out one unit.
 
-    Resamples equal to the value count half below it. NaN when every resample lies on one side of the value.
+    Resamples equal to the value, apart from rounding, count half below it. NaN when every resample lies on one side of
+    the value.
     """
     from scipy.special import ndtr, ndtri
 
-    below = ((drawn < value).sum() + 0.5 * (drawn == value).sum()) / len(drawn)
+    equal = np.abs(drawn - value) <= ROUNDING * max(1.0, abs(value))
+    below = (((drawn < value) & ~equal).sum() + 0.5 * equal.sum()) / len(drawn)
     if below in (0, 1):
         return np.full(2, np.nan)
     pull = np.nanmean(left_out) - left_out[~np.isnan(left_out)]
