@@ -18,7 +18,7 @@ import pytest
 
 from ai4diag.cli import _guarded, cli
 from ai4diag.data import catalogue
-from ai4diag.errors import CannotVerifyError, DataError, VerifyError
+from ai4diag.errors import CannotVerifyError, DataError, MachineError, VerifyError
 from ai4diag.pipelines import records, stages, tracked
 from ai4diag.pipelines.checkout import FOLDER, LOCK, clean_checkout, head
 from ai4diag.pipelines.rerun import link_loose_file
@@ -232,6 +232,45 @@ def test_a_checkout_is_removed_whatever_happens(workspace):
     with clean_checkout(root, commit):
         assert not leftover.exists()
         assert worktrees(root) == 2
+
+
+def test_worktrees_and_the_index_of_the_user_are_left_alone(workspace, tmp_path, monkeypatch):
+    """In a hook of git, with a worktree of the user's on a disk that is away, and one that git was killed in adding."""
+    root = workspace.root
+    away = tmp_path / "with spaces" / "away"
+    git(root, "worktree", "add", "--quiet", "--detach", str(away))
+    away.rename(away.with_name("on a shelf"))
+    torn = root / FOLDER / "checkout-torn"
+    torn.mkdir(parents=True)
+    notes = root / ".git" / "worktrees" / torn.name
+    notes.mkdir()
+    (notes / "locked").write_text("initializing")
+    index = (root / ".git" / "index").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setenv("GIT_DIR", str(root / ".git"))
+        patch.setenv("GIT_INDEX_FILE", str(root / ".git" / "index"))
+        with clean_checkout(root, head(root)) as (tree, _):
+            assert (tree / RECIPE).is_file()
+        patch.setenv("PATH", str(tmp_path))
+        with pytest.raises(MachineError, match="git is not installed"):
+            verify_here(workspace.pipeline("breast-mass"))
+    assert (root / ".git" / "index").read_bytes() == index
+    assert [path.name for path in (root / ".git" / "worktrees").iterdir()] == ["away"]
+    assert not list((root / FOLDER).glob("*/"))
+    away.with_name("on a shelf").rename(away)
+    assert head(away) == head(root)
+
+
+def test_a_workspace_in_a_folder_of_its_repository_whose_name_has_spaces(tmp_path):
+    root = tmp_path / "many things" / "my workspace"
+    root.mkdir(parents=True)
+    (root / "ai4diag.txt").write_text("here")
+    git(root.parent, "init", "--quiet")
+    git(root.parent, "add", "--all")
+    git(root.parent, "commit", "--quiet", "--message", "all")
+    with clean_checkout(root, head(root)) as (tree, _):
+        assert (tree / "ai4diag.txt").read_text() == "here"
+    assert clean(root)
 
 
 def test_committed_numbers_and_what_is_in_out(workspace, monkeypatch, capsys):

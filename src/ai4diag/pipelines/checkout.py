@@ -25,6 +25,8 @@ from ai4diag.files import exclusive
 
 FOLDER = "mlruns/verify"
 LOCK = "lock"
+OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
+"""What git sets for its hooks: with these, a worktree that is added would write the index of the commit at hand."""
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -42,11 +44,11 @@ def clean_checkout(root: Path, commit: str) -> Iterator[tuple[Path, int]]:
     Raises:
         MachineError: git cannot write the folder.
     """
-    inside = _git(root, "rev-parse", "--show-prefix").stdout.strip()
+    inside = git(root, "rev-parse", "--show-prefix").stdout.strip()
     with _ending_is_an_exception(), _new_folder(root) as (base, lock):
         tree = _tree(base)
         try:
-            added = _git(root, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", tree, commit)
+            added = git(root, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", tree, commit)
             if added.returncode:
                 said = added.stderr.strip()
                 raise MachineError(f"git cannot check out {commit[:12]} in {base}: {said}.", "Check free disk space.")
@@ -58,12 +60,12 @@ def clean_checkout(root: Path, commit: str) -> Iterator[tuple[Path, int]]:
 
 def has_commit(root: Path, commit: str) -> bool:
     """Whether the repository of a workspace holds a commit with all that it needs."""
-    return _git(root, "rev-parse", "--quiet", "--verify", f"{commit}^{{commit}}").returncode == 0
+    return git(root, "rev-parse", "--quiet", "--verify", f"{commit}^{{commit}}").returncode == 0
 
 
 def head(root: Path) -> str:
     """Return the commit that is checked out in a workspace; empty when there is none."""
-    found = _git(root, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
+    found = git(root, "rev-parse", "--quiet", "--verify", "HEAD^{commit}")
     return found.stdout.strip() if found.returncode == 0 else ""
 
 
@@ -106,8 +108,11 @@ def _is_held(lock: Path) -> bool:
 
 def _remove(root: Path, base: Path) -> None:
     shutil.rmtree(base, ignore_errors=True)
-    _git(root, "worktree", "unlock", _tree(base))  # git locks a worktree while it adds it, and may have been killed
-    _git(root, "worktree", "prune")
+    # Ours alone, never `worktree prune`, which forgets those of the user on a disk that is away just now. Twice forced:
+    # git locks a worktree while it adds it, and may have been killed meanwhile.
+    if git(root, "worktree", "remove", "--force", "--force", _tree(base)).returncode:  # its notes may be half written
+        common = git(root, "rev-parse", "--git-common-dir").stdout.strip()
+        shutil.rmtree(root / common / "worktrees" / base.name, ignore_errors=True)
 
 
 @contextmanager
@@ -145,9 +150,17 @@ def _handled(numbers: tuple[signal.Signals, ...], handler: Callable[[int, FrameT
             signal.signal(number, found)
 
 
-def _git(root: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+def git(root: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run git in a folder, wherever it was called from.
+
+    Raises:
+        MachineError: git is not installed.
+    """
     command = ["git", "-C", str(root), *map(str, words)]
-    environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
-    return subprocess.run(  # noqa: S603 - fixed words, no shell
-        command, capture_output=True, text=True, env=environ, check=False, start_new_session=True
-    )
+    environ = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK} | {"GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        return subprocess.run(  # noqa: S603 - fixed words, no shell
+            command, capture_output=True, text=True, env=environ, check=False, start_new_session=True
+        )
+    except FileNotFoundError:
+        raise MachineError("git is not installed, or not on PATH.", "Install git.") from None

@@ -7,7 +7,6 @@ checksums on that card, prepared cases, model, predictions and estimates are mad
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from ai4diag.errors import CannotVerifyError, DataError
 from ai4diag.evaluation.compare import compare_estimates
 from ai4diag.files import checksum_file, exclusive, read_arrow, read_json, sha256_file
 from ai4diag.pipelines import stages
-from ai4diag.pipelines.checkout import FOLDER, clean_checkout, has_commit, head
+from ai4diag.pipelines.checkout import FOLDER, clean_checkout, git, has_commit, head
 from ai4diag.pipelines.records import Record
 from ai4diag.pipelines.rerun import Say, link_loose_file, rerun
 from ai4diag.pipelines.workspace import Pipeline, Workspace
@@ -142,13 +141,7 @@ def committed_estimates(pipeline: Pipeline) -> list[Estimate]:
         DataError: there are none.
     """
     name = f"HEAD:./pipelines/{pipeline.name}/out/estimates.json"
-    shown = subprocess.run(  # noqa: S603 - fixed words, no shell
-        ["git", "show", name],  # noqa: S607 - git is looked up on PATH
-        cwd=pipeline.workspace.root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    shown = git(pipeline.workspace.root, "show", name)
     if shown.returncode:
         raise DataError(
             f"git has no {name}.", f"Run `ai4diag run {pipeline.name}` and commit its estimates.json first."
