@@ -15,7 +15,7 @@ from ai4diag.tracking.record import environment
 from ai4diag.types import Finding
 from tests.conftest import ROOT
 
-SECRETS = ("ZZCASE", "ZZPAT", "ZZSITE", "ZZNOTE", "ZZTRAIN", "/zz/home/ZZUSER", "ZZHOST")
+SECRETS = ("ZZCASE", "ZZPAT", "ZZSITE", "ZZNOTE", "ZZTRAIN", "/zz/home/ZZUSER", "ZZHOST", "ZZDISK")
 """What a pack must not hold in any byte."""
 RUN = "0123456789abcdef0123456789abcdef"
 TARGETS = {
@@ -146,7 +146,7 @@ def source(target: str, subgroups: tuple[str, ...] = (), n: int = 24, **changes)
         "run_id": RUN,
         "pipeline": pipeline,
         "variant": "full",
-        "words": f"{pipeline} --set data.folder=/zz/home/ZZUSER/scans",
+        "words": f"{pipeline} --set data.folder=/zz/home/ZZUSER/scans --set data.other=/mnt/ZZDISK/ward-3",
         "task": recipe.task,
         "target": target,
         "classes": list(classes),

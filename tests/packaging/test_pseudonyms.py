@@ -64,6 +64,16 @@ def test_a_subgroup_that_names_patients_gets_ranks_too():
     assert len(names.groups) == 24
 
 
+def test_a_subgroup_of_few_exact_numbers_that_tell_patients_apart_gets_ranks_too():
+    """Twelve values or fewer are not cut into bands; a weight or a day of birth with decimals is as good as a name."""
+    run = source("binary", n=6)
+    table = run.predictions.assign(weight_kg=run.predictions["age_years"] + 0.625)
+    plan = run.plan.model_copy(update={"subgroups": ("weight_kg",), "minimum_n": 1})
+    left, names = pseudonymise(table, target="binary", classes=run.record["classes"], plan=plan)
+    assert set(left["weight_kg"]) == set("123456")
+    assert names.groups["weight_kg=30.625"] == "weight_kg=1"
+
+
 def test_another_unit_of_the_bootstrap_gets_ranks():
     run = source("binary")
     plan = run.plan.model_copy(update={"interval": run.plan.interval.model_copy(update={"unit": "note"})})
@@ -109,7 +119,20 @@ def test_every_target_there_is_has_its_columns():
 
 @pytest.mark.parametrize(
     "text",
-    ["case ZZCASE-1.", "<td>ZZCASE-1</td>", "images/ZZCASE-1.png", '"ZZCASE-1"', "(ZZCASE-1)", "Mrs Miller, Anna came"],
+    [
+        "hippocampus of ZZCASE-1.nii.gz",
+        "masks/ZZCASE-1_mask.png",
+        "left-ZZCASE-1",
+        "\u201cZZCASE-1\u201d",
+        "ZZCASE-1\u2026",
+        "~ZZCASE-1",
+        "case ZZCASE-1.",
+        "<td>ZZCASE-1</td>",
+        "images/ZZCASE-1.png",
+        '"ZZCASE-1"',
+        "(ZZCASE-1)",
+        "Mrs Miller, Anna came",
+    ],
 )
 def test_an_identifier_is_found_in_any_text_and_not_repeated_in_the_error(text):
     with pytest.raises(DataError, match=r"report.html .* would name 1 cases") as error:
@@ -124,6 +147,13 @@ def test_examples_in_docstrings_hold():
     found = doctest.testmod(pseudonyms)
     assert found.attempted > 1
     assert found.failed == 0
+
+
+def test_a_file_that_is_called_like_a_case_is_replaced_with_its_ending():
+    names = frozenset({"hippocampus_001", "123456", "mask"})
+    text = "See hippocampus_001.nii.gz, hippocampus_001_mask.png and 123456.dcm; not hippocampus_0012 nor 0.123456."
+    masked = "See (a case), (a case)_mask.png and (a case); not hippocampus_0012 nor 0.123456."
+    assert pseudonyms.masked(text, names) == masked
 
 
 def test_words_and_numbers_that_only_look_alike_are_let_through():

@@ -46,7 +46,14 @@ SHORTEST = 4
 """Characters of an identifier that is searched for; shorter ones are words like any other."""
 SHORTEST_NUMBER = 6
 """Digits of an identifier that is a number; shorter ones are numbers like any other."""
-WORD = re.compile(r"[^\s<>\"'`,;:|()\[\]{}=/\\#&]+")
+_QUOTES = "\u00ab\u00bb\u2018\u2019\u201c\u201d\u201e\u2013\u2014\u2026"
+WORD = re.compile(r"[^\s<>\"'`,;:|()\[\]{}=/\\#&~+" + _QUOTES + "]+")
+JOINT = re.compile(r"[._-]")
+ENDING = re.compile(re.escape(CASE) + r"(?:\.\w+)+")
+FOLDER = re.compile(r"(?<![\w.~:/)\]<-])(?:/[\w.@%+-]+){2,}/?|\b[A-Za-z]:\\[^\s\"']+|file:/+[^\s\"']+")
+"""A path from the root of a machine, of its drive, or as an address of a file."""
+MOST_PARTS = 24
+"""Parts of a word that are looked at in every combination; what has more is no file's name."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,7 @@ def pseudonymise(
     """
     unit = plan.interval.unit
     found = table[columns(target, classes, table, plan)].reset_index(drop=True)
-    named = {"case_id", "patient_id", unit} | {name for name in plan.subgroups if _names_patients(table, name)}
+    named = {"case_id", "patient_id", unit} | {name for name in plan.subgroups if _tells_apart(table, name)}
     renamed: dict[str, str] = {}
     for name in sorted(named):
         codes = ranks(table[name])
@@ -152,13 +159,16 @@ def ranks(values: pd.Series[Any]) -> dict[Any, str]:
 
 
 def _names_patients(table: pd.DataFrame, name: str) -> bool:
+    """Whether an attribute of texts or whole numbers tells patients apart, so that its values are names."""
+    return name in table and not pd.api.types.is_float_dtype(table[name]) and _tells_apart(table, name)
+
+
+def _tells_apart(table: pd.DataFrame, name: str) -> bool:
     """Whether most values of an attribute are of one patient alone, so that they say who it is.
 
     A number of many values is cut into bands and does not; nor do lists of numbers.
     """
-    if name not in table or table[name].map(np.ndim).any() or pd.api.types.is_float_dtype(table[name]):
-        return False
-    if _banded(table, name):
+    if table[name].map(np.ndim).any() or _banded(table, name):
         return False
     patients = table.groupby(name, observed=True)["patient_id"].nunique()
     return bool((patients <= 1).mean() > 0.5)
@@ -212,11 +222,15 @@ def _only(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def without_paths(value: Any, paths: Mapping[str, str]) -> Any:
-    """Return plain values in which folders of this machine are replaced, the longest first."""
+    """Return plain values in which folders of this machine are replaced: known ones, the longest first, then any.
+
+    >>> without_paths("toy --set data.folder=/mnt/pacs/smith of /home/me/x, see https://a.b/c/d", {"/home/me": "~"})
+    'toy --set data.folder=(a folder) of ~/x, see https://a.b/c/d'
+    """
     if isinstance(value, str):
         for path in sorted(paths, key=len, reverse=True):
             value = value.replace(path, paths[path])
-        return value
+        return FOLDER.sub("(a folder)", value)
     if isinstance(value, Mapping):
         return {key: without_paths(item, paths) for key, item in value.items()}
     return [without_paths(item, paths) for item in value] if isinstance(value, (list, tuple)) else value
@@ -229,11 +243,31 @@ def identifiers(values: Iterable[Any]) -> set[str]:
 
 
 def count_named(text: str, names: frozenset[str]) -> int:
-    """Return how many of these identifiers stand in a text as words of their own."""
-    words = set(WORD.findall(text))
-    words |= {word.strip(".!?*_") for word in words}
-    words |= {word.rpartition(".")[0] for word in words}
-    return len(words & names) + sum(name in text for name in _of_several_words(names))
+    """Return how many of these identifiers stand in a text: as words of their own, or as parts of a file's name."""
+    words = set(WORD.findall(text)) if names else set()
+    return len({name for word in words for name in _named(word, names)}) + sum(
+        name in text for name in _of_several_words(names)
+    )
+
+
+def _named(word: str, names: frozenset[str]) -> list[str]:
+    """Return the identifiers in a word: the whole, or what stands between its dots, lines and dashes.
+
+    Of parts only those with a digit count, and of a number none; others are words and decimals like any other.
+
+    >>> _named("mask_scan-007.nii.gz", frozenset({"scan-007", "mask"}))
+    ['scan-007']
+    """
+    bare = word.strip(".!?*_")
+    if {word, bare} & names:
+        return [bare if bare in names else word]
+    joints = [found.start() for found in JOINT.finditer(word)]
+    if not 0 < len(joints) < MOST_PARTS or not any(map(str.isalpha, word)):
+        return []
+    begins, ends = [0, *(joint + 1 for joint in joints)], [*joints, len(word)]
+    parts = {word[begin:end] for begin in begins for end in ends if begin < end} & names
+    file = bare.rpartition(".")[0]
+    return sorted((part for part in parts if part == file or any(map(str.isdigit, part))), key=len, reverse=True)
 
 
 @lru_cache(maxsize=8)
@@ -259,10 +293,10 @@ def masked(value: Any, names: frozenset[str]) -> Any:
 
 
 def _masked_word(word: str, names: frozenset[str]) -> str:
-    bare = word.strip(".!?*_")
-    if bare in names:
-        return word.replace(bare, CASE)
-    return CASE if word in names or word.rpartition(".")[0] in names or bare.rpartition(".")[0] in names else word
+    """Return a word without identifiers, and without the ending of a file that is called like one."""
+    for name in _named(word, names):
+        word = word.replace(name, CASE)
+    return ENDING.sub(CASE, word)
 
 
 def refuse_identifiers(texts: Mapping[str, str], names: frozenset[str], paths: Iterable[str]) -> None:
