@@ -10,6 +10,7 @@ import pytest
 from ai4diag import lab
 from ai4diag.errors import UsageError
 from ai4diag.lab import Report
+from ai4diag.lab.shown import LARGEST
 from ai4diag.types import Estimate
 from tests.pipelines.test_tracked import pipeline
 
@@ -87,6 +88,13 @@ def test_nothing_that_a_name_holds_becomes_markup():
     (frame,) = page.frames
     assert frame["srcdoc"] == "<script>alert(1)</script>"  # as text of an attribute, in a frame that runs nothing
     assert frame["sandbox"] == ""
+
+
+def test_a_report_too_large_for_a_notebook_is_named_instead():
+    headline = Estimate("auroc", 0.9, 0.8, 1, 9, 9)
+    text, page = shown(Report("large", "x" * (LARGEST + 1), headline, "some/<folder>/report.html"))
+    assert page.frames == []
+    assert "".join(page.texts) == f"{text}. 16 MB are too much for a notebook; open the file some/<folder>/report.html"
 
 
 def test_no_runs_are_said(pipeline):

@@ -19,6 +19,8 @@ from ai4diag.types import Estimate
 
 HEIGHT = 720
 """Height of a report in the page, in CSS pixels."""
+LARGEST = 16_000_000
+"""Characters of a report from which a notebook would become too large to open; its place is named instead."""
 SHOWN = 8
 """So many estimates are shown with a run."""
 
@@ -45,11 +47,13 @@ class Report(Shown):
         title: what it is of.
         page: the whole HTML page.
         headline: the headline estimate.
+        place: the file that it is in; empty when it is in none.
     """
 
     title: str
     page: str
     headline: Estimate
+    place: str = ""
 
     def __str__(self) -> str:
         return f"Report of {self.title}: {self.headline}"
@@ -57,6 +61,9 @@ class Report(Shown):
     def html(self) -> str:
         """Return the page in a frame of its own, in which nothing runs and from which nothing is fetched."""
         label = escape(str(self))
+        if len(self.page) > LARGEST:
+            size = f"{len(self.page) / 1e6:.0f} MB are too much for a notebook; open the file {self.place}"
+            return f"<p>{label}. {escape(size)}</p>"
         frame = f'<iframe srcdoc="{escape(self.page)}" sandbox="" title="{label}" loading="lazy"'
         return f'{frame} style="width:100%;height:{HEIGHT}px;border:1px solid currentColor"></iframe>'
 
@@ -84,8 +91,8 @@ class Run(Shown):
     @property
     def report(self) -> Report:
         """The report, as it was written."""
-        page = (self.record.folder / "report.html").read_text(encoding="utf-8")
-        return Report(self._name, page, self.headline)
+        path = self.record.folder / "report.html"
+        return Report(self._name, path.read_text(encoding="utf-8"), self.headline, str(path))
 
     @property
     def predictions(self) -> pd.DataFrame:

@@ -91,7 +91,7 @@ def git_state(workspace: Path) -> dict[str, str]:
         return {"git_commit": "none: git is not installed", **unknown}
     if commit.returncode != 0:
         return {"git_commit": "none: not a git repository with a commit", **unknown}
-    state = _git(workspace, "status", "--porcelain", "--", ".", *WRITTEN_BY_RUNS)
+    state = _git(workspace, "status", "--porcelain", "--untracked-files=normal", "--", ".", *WRITTEN_BY_RUNS)
     dirty = "unknown" if state.returncode != 0 else str(bool(state.stdout.strip())).lower()
     return {"git_commit": commit.stdout.strip(), "git_dirty": dirty}
 

@@ -105,6 +105,17 @@ def test_a_copy_of_the_label_stops_and_a_strong_marker_is_a_warning() -> None:
     assert "data.drop: [a]" in found[0].cure
 
 
+def test_a_copy_of_the_label_stops_a_table_too_small_to_judge_columns() -> None:
+    rng = np.random.default_rng(9)
+    truth = rng.permutation(np.repeat([0, 1], 9))
+    columns = np.column_stack([7.0 - truth, truth + rng.normal(0, 0.1, 18), np.ones(18), truth])
+    columns[0, 3] = np.nan
+    (found,) = outcome_columns(columns, described("copy", "marker", "constant", "missing"), truth)
+    assert (found.level, found.where) == ("error", "column 'copy'")
+    assert outcome_columns(columns[:, :1], described("copy"), np.zeros(18, np.int64)) == []
+    assert outcome_columns(7.0 - truth[:6, None], described("copy"), truth[:6]) == []
+
+
 @pytest.mark.parametrize(
     "name", ["follow_up_days", "FollowUpTime", "time", "days_to_death", "survival", "hospital_stay"]
 )

@@ -20,6 +20,8 @@ IS_THE_LABEL = 0.9995
 """A column that separates the classes this well is the label under another name."""
 FOLLOW_UP_AUROC = 0.75
 """A column whose name speaks of follow-up, and that separates the classes this well, is known after the outcome."""
+LEAST_COPY = 6
+"""Cases of each class from which a column with one value per class is no chance."""
 SAME_TIME = 0.95
 """Rank correlation of a column with the time to the event from which it is that time."""
 TELLS_SITE = 0.98
@@ -59,6 +61,7 @@ def outcome_columns(
     for number, item in enumerate(described):
         name, values = str(item["name"]), features[:, number]
         alone = separation(values, truth, category=bool(item["levels"]))
+        alone = 1.0 if _is_copy(values, truth) else alone
         late = _is_late(name, str(item.get("unit", "")))
         if alone >= ALONE_AUROC:
             level: Level = "error" if alone >= IS_THE_LABEL else "warning"
@@ -154,6 +157,15 @@ def told_share(values: Floats, labels: npt.NDArray[np.intp] | Labels) -> float:
     most = pd.crosstab(code, labels).to_numpy()
     usual = most.sum(axis=0).max()
     return float((most.max(axis=1).sum() - usual) / (count - usual)) if usual < count else 0.0
+
+
+def _is_copy(values: Floats, truth: Labels) -> bool:
+    """Whether a column is the label in another code: for each class one value, also in a table too small to judge."""
+    if np.isnan(values).any():
+        return False
+    pairs, counts = np.unique(np.column_stack([values, truth]), axis=0, return_counts=True)
+    classes = len(np.unique(truth))
+    return len(pairs) == len(np.unique(values)) == classes > 1 and bool(counts.min() >= LEAST_COPY)
 
 
 def _is_late(name: str, unit: str) -> bool:
