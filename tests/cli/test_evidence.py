@@ -55,6 +55,9 @@ def test_a_key_is_not_made_where_git_would_take_it_in(call, tmp_path):
     assert code == 2
     assert "would take the key in" in err
     assert not (repository / "deep").exists()
+    (repository / ".git" / "HEAD").rename(repository / "head")  # git then says nothing of it, as for another's folder
+    assert call("keys", "make", "--out", repository / "deep" / "keys")[0] == 2
+    (repository / "head").rename(repository / ".git" / "HEAD")
     (repository / ".gitignore").write_text("/private/\n")
     assert call("keys", "make", "--out", repository / "private")[0] == 0
 

@@ -7,6 +7,7 @@ import html
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 from functools import cache
 from io import StringIO
@@ -49,7 +50,7 @@ The recipe was chosen on validation.
 """
 PURPOSE = ("Question. Is it there?", "Input. One line. A missing value is filled.", "Output. A probability.")
 LIMITS = ("One place.", "Not for anything.")
-SLOW = ("multiclass", "ordinal", "multilabel", "boxes")
+SLOW = ("multiclass", "ordinal", "multilabel", "boxes", "time_to_event")
 EVERY = pytest.mark.parametrize(
     "target", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in TARGETS]
 )
@@ -205,10 +206,12 @@ def test_what_people_supply_stands_in_its_place_marked_and_nothing_stays_open(pa
     assert {"ethics_approval", "funding", "patient_involvement", "registration"} <= asked.keys()
     evil = "Yes | <b>no</b> [x](../../etc/passwd)\nsecond *line*"
     answers = {key: f"Answer to {key}." for key in asked} | {"funding": evil}
-    facts = written(tmp_path, replace(read(packs("binary")), supplied=answers))
-    found = texts(tmp_path)
+    folder = shutil.copytree(packs("binary"), tmp_path / "pack")
+    facts = replace(facts_of(packs("binary")), supplied=answers)
+    write_text(folder / contents.SUPPLIED, json.dumps(answers))  # JSON is YAML
+    found = documents(facts)
     assert missing(facts) == {}
-    assert broken(tmp_path, found) == []
+    assert broken(folder, found) == []
     for path, text in found.items():
         assert "To be supplied" not in text.replace("Everything that the checklists mark", ""), path
     line = next(line for line in cells(found["checklists/tripod-ai.md"]) if line[0] == "17")
@@ -276,6 +279,7 @@ def test_every_date_and_every_name_is_from_the_facts(packs):
         assert RUN in text, path
 
 
+@pytest.mark.slow
 def test_a_run_that_says_nothing_of_itself_is_no_error_and_invents_nothing(packs, tmp_path):
     stated = read(packs("binary"))
     nothing = dict.fromkeys(("purpose", "limits", "parts", "findings", "checked", "not_checked"), ())
@@ -464,7 +468,9 @@ def test_where_nobody_is_named_cases_are_not_called_patients(packs):
     assert card.count("| Counted as patients |") >= 3
 
 
-@pytest.mark.parametrize(("target", "asked"), [("time_to_event", True), ("binary", False)])
+@pytest.mark.parametrize(
+    ("target", "asked"), [pytest.param("time_to_event", True, marks=pytest.mark.slow), ("binary", False)]
+)
 def test_a_question_that_follows_from_an_answer_is_asked_only_then(packs, target, asked):
     assert ("follow_up" in missing(facts_of(packs(target)))) is asked
     assert ("threshold_rationale" in missing(facts_of(packs(target)))) is not asked

@@ -446,6 +446,7 @@ def test_nothing_that_names_a_patient_a_person_or_a_machine_is_in_any_byte(whole
     assert "look-alike" in contents["toy/report.html"].decode()  # that there was a finding is said
 
 
+@pytest.mark.slow
 def test_what_would_name_somebody_is_not_written(tmp_path):
     run = source("ordinal")
     case = run.predictions["case_id"].iloc[0]
@@ -489,6 +490,7 @@ def test_a_case_of_the_training_part_is_not_named_either(tmp_path):
         build(tmp_path / "toy", run)
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes_and_a_pack_is_replaced_whole(tmp_path):
     run = source("ordinal")
     first = build(tmp_path / "toy", run).archive.read_bytes()

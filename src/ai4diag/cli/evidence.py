@@ -130,7 +130,8 @@ def _refuse_repository(folder: Path) -> None:
         answer = subprocess.run(command, capture_output=True, check=False).returncode  # noqa: S603 - no shell
     except FileNotFoundError:
         return
-    if answer == 1:  # inside a work tree, and not ignored; 128 outside of any
+    inside = any((path / ".git").exists() for path in (above, *above.parents))
+    if answer == 1 or (answer != 0 and inside):  # not ignored, or git does not say, such as where another owns it
         raise UsageError(
             f"{folder} is in a git repository that would take the key in.", "Choose a folder outside of it: --out DIR"
         )

@@ -121,11 +121,11 @@ def build(folder: Path, source: Source, *, private_key: Path | None = None, ask:
     _refuse_other(folder)
     if private_key is not None:
         signing.read_private(private_key, ask)  # before the work, not after it
+    contents.refuse_unknown(source.answers, documents.questions(), "The answers")
     stated, names = _stated(source)
     evaluation = stated.evaluate()
     _refuse_other_numbers(source, evaluation.estimates, names)
     stated = replace(stated, record=pack_record(stated.record, evaluation.estimates[0]))
-    contents.refuse_unknown(stated.supplied, documents.questions(), "The answers")
     stated = _with_pictures(stated, evaluation, source, names)
     texts = contents.made(stated, evaluation)
     making = folder.with_name(f".{folder.name}.part")
