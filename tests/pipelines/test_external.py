@@ -548,3 +548,14 @@ def test_the_command_says_that_a_gate_is_not_met(tmp_path):
     assert done.exit_code == 0
     assert done.stderr.count("The gate is not met: ") == 2
     assert "is below 0.999" in done.stderr
+
+
+def test_what_does_not_exist_is_named(tmp_path):
+    write_coco(tmp_path, *coco())
+    for name in ("nothing.csv", "nothing.json", "nothing"):
+        with pytest.raises(DataError, match=f"{name} does not exist"):
+            score(tmp_path, name, BOXES)
+    for more in ("patients: nobody.csv\n", ""):
+        plan = BOXES + more if more else BOXES.replace("truth.json", "nobody.json")
+        with pytest.raises(DataError, match=r"nobody\.(csv|json) does not exist.*plan\.yaml names it"):
+            score(tmp_path, "found.json", plan)

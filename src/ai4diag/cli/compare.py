@@ -30,8 +30,9 @@ def compare(words: Sequence[str], plan: Path | None, margin: float | None, out: 
     """Say whether B is better than A, on the cases that both answered.
 
     Each word is a run (the first characters of its id), a pipeline or, in quotes, a variant ("breast-mass --quick"),
-    whose latest run is taken, or a file of predictions (CSV or Parquet). All others are compared with the first. For
-    settings side by side see `ai4diag runs compare`.
+    whose latest run is taken, or predictions of another model: a CSV, Parquet or COCO JSON file, or a folder of label
+    maps, with a / in its name. All others are compared with the first. For settings side by side see
+    `ai4diag runs compare`.
     """
     from ai4diag.pipelines.compare import compare as run
 

@@ -95,10 +95,11 @@ def judge(
         return Verdict("identical", f"{a} and {b} gave the same answer to every one of {difference.n} cases.")
     if math.isnan(value):
         return Verdict("undefined", f"Nothing can be said: {name} is undefined for {a}, for {b} or for both.")
+    unlike = next((f" But these are {part}." for part in difference.note.split("; ") if part.startswith(UNLIKE)), "")
     if math.isnan(difference.low):
         if ALL_AGREE in difference.note and value == 0:
             start = f"{a} and {b} have the same {name} in every resample: these cases cannot tell them apart."
-            return Verdict("undefined", f"{start} That does not show that they are equal.")
+            return Verdict("undefined", f"{start} That does not show that they are equal.{unlike}")
         how = f"{b} has {_size(abs(value))} {'more' if value > 0 else 'less'} {name} than {a}"
         return Verdict("undefined", f"{how}; how sure that is cannot be said ({difference.note}).")
     if not difference.low <= value <= difference.high:
@@ -111,7 +112,6 @@ def judge(
     limits = tuple(sorted(way * limit for limit in test)) if test else None
     verdict = _by_interval(gain, labels, limits)
     verdict = verdict if math.isnan(margin) else _with_margin(verdict, gain, labels, margin, limits)
-    unlike = next((f" But these are {part}." for part in difference.note.split("; ") if part.startswith(UNLIKE)), "")
     return Verdict(verdict.kind, verdict.text + unlike + _few(difference.n_patients))
 
 

@@ -86,7 +86,10 @@ def compare(
     from ai4diag.evaluation.paired import compare as compare_sides
 
     if not 2 <= len(words) <= len(string.ascii_uppercase):
-        raise UsageError(f"Found {len(words)} to compare; expected two or more.", "Name runs, pipelines or files.")
+        most = len(string.ascii_uppercase)
+        raise UsageError(
+            f"Found {len(words)} to compare; expected two or more, at most {most}.", "Name runs, pipelines or files."
+        )
     found = [None if _is_file(word) else _record(workspace(), word) for word in words]
     runs = [item for item in found if item]
     asked = read_plan(plan) if plan else _plan_of(runs)

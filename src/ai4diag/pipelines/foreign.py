@@ -57,6 +57,11 @@ def read(path: Path, asked: Asked) -> Foreign:
     """
     from ai4diag.pipelines import foreign_boxes, foreign_maps, foreign_tables
 
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", "Give the path of a file or a folder.")
+    for wanted in map(asked.beside, filter(None, (asked.plan.truth, asked.plan.patients))):
+        if not wanted.exists():
+            raise DataError(f"{wanted} does not exist.", f"{asked.path} names it, as seen from its own folder.")
     if path.is_dir():
         found = foreign_maps.read(path, asked)
     elif path.suffix.lower() == ".json":
