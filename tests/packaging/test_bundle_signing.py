@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from ai4diag.errors import DataError, UsageError, VerifyError
-from ai4diag.files import sha256_file
+from ai4diag.files import sha256_file, write_json
 from ai4diag.packaging.bundle import sign_bundle, verify_bundle, write_bundle
 from ai4diag.packaging.evidence import signing
 from ai4diag.packaging.evidence.signing import PRIVATE, PUBLIC, SIGNATURE
@@ -51,6 +51,32 @@ def test_a_signed_copy_is_that_of_its_key_and_the_bundle_stays_as_it_was(bundle,
     assert verify_bundle(keys / "signed")["task"] == "tabular"
     sign(bundle, keys)  # again, in its place
     assert verify_bundle(keys / "signed", keys / "mine" / PUBLIC)["task"] == "tabular"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("manifest.json", '{"files": [1]}'),
+        ("manifest.json", '{"files": {"README.md": 3}}'),
+        ("manifest.json", "{}"),
+        ("manifest.json", '"text"'),
+        ("manifest.json", "[" * 100_000),
+        ("metadata.json", "{}"),
+        ("metadata.json", "[]"),
+        ("metadata.json", None),
+    ],
+)
+def test_a_malformed_bundle_is_refused_with_a_reason(bundle, name, content):
+    if content is None:
+        (bundle / name).unlink()
+    else:
+        (bundle / name).write_text(content)
+    if name != "manifest.json":
+        files = {str(path.relative_to(bundle)): sha256_file(path) for path in bundle.rglob("*") if path.is_file()}
+        files.pop("manifest.json")
+        write_json(bundle / "manifest.json", {"format": 1, "files": files})
+    with pytest.raises(VerifyError, match="malformed"):
+        verify_bundle(bundle)
 
 
 def test_a_bundle_that_is_not_signed_or_by_another_key_is_refused_when_a_key_is_given(bundle, keys):

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ai4diag.errors import UsageError, VerifyError
+from ai4diag.errors import DataError, UsageError, VerifyError
 from ai4diag.files import read_json, sha256_file, write_json
 from ai4diag.packaging.evidence import signing
 from ai4diag.tasks import task
@@ -100,7 +100,9 @@ def verify_bundle(folder: Path, public_key: Path | None = None) -> dict[str, Any
     links = [path for path in sorted(folder.rglob("*")) if path.is_symlink()]
     if links:
         raise VerifyError(f"{links[0]} is a link; a bundle holds plain files only.")
-    expected, found = read_json(folder / "manifest.json")["files"], _hashes(folder)
+    expected, found = _mapping(folder / "manifest.json", "files")["files"], _hashes(folder)
+    if not isinstance(expected, dict) or not all(isinstance(value, str) for value in expected.values()):
+        raise VerifyError(f"{folder / 'manifest.json'} is malformed.", "Get the bundle again.")
     for name in sorted(expected.keys() | found.keys()):
         if name not in found:
             raise VerifyError(f"{folder / name} is missing from the bundle.", "Get the bundle again.")
@@ -119,8 +121,18 @@ def verify_bundle(folder: Path, public_key: Path | None = None) -> dict[str, Any
             raise VerifyError(
                 f"{folder}: {signature.reason}.", "Get the bundle, or the right public key, from its owner."
             )
-    metadata: dict[str, Any] = read_json(folder / "metadata.json")
-    return metadata
+    return _mapping(folder / "metadata.json", "task")
+
+
+def _mapping(path: Path, key: str) -> dict[str, Any]:
+    """Return the content of a JSON file that must be a mapping with this key."""
+    try:
+        content = read_json(path) if path.is_file() else None
+    except (DataError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or key not in content:
+        raise VerifyError(f"{path} is missing or malformed: it has no '{key}'.", "Get the bundle again.")
+    return content
 
 
 def load_bundle(folder: Path, public_key: Path | None = None) -> Learner:
