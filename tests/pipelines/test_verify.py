@@ -22,7 +22,7 @@ from ai4diag.errors import CannotVerifyError, DataError, MachineError, VerifyErr
 from ai4diag.pipelines import records, stages, tracked
 from ai4diag.pipelines.checkout import FOLDER, LOCK, clean_checkout, head
 from ai4diag.pipelines.rerun import link_loose_file
-from ai4diag.pipelines.verify import _origin, _packages, _predictions, verify_here, verify_run
+from ai4diag.pipelines.verify import _origin, _packages, _predictions, _tolerance, verify_here, verify_run
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.tracking.query import list_runs, show_run
 from tests.conftest import build_workspace, git
@@ -190,6 +190,22 @@ def test_predictions_are_compared_to_the_bit(record, tmp_path):
         (tmp_path / name).mkdir()
         frame.to_parquet(tmp_path / name / "predictions.parquet")
     assert "1 of 2 lines" in _predictions(tmp_path / "a", tmp_path / "b")[0]  # -0.0 is not 0.0, NaN is NaN
+
+
+def test_a_record_cannot_ask_for_a_larger_tolerance_than_its_recipe(workspace, record):
+    facts, root = record.facts, workspace.root
+
+    def asking(tolerance, words=""):
+        plan = facts["recipe"]["evaluate"] | {"tolerance": tolerance}
+        changed = {"recipe": facts["recipe"] | {"evaluate": plan}, "words": f"{facts['words']}{words}"}
+        return _tolerance({**facts, **changed}, root)
+
+    usual = workspace.pipeline("breast-mass").recipe.evaluate.tolerance
+    assert asking(0.9) == asking(usual) == usual
+    assert asking(usual / 2) == usual / 2
+    assert asking(0.9, " --set evaluate.tolerance=0.5") == 0.5  # that is what ran, and the verdict's title says so
+    (root / RECIPE).write_text("of another time")
+    assert asking(usual) == usual
 
 
 def test_where_a_run_comes_from_is_said_when_it_was_not_one_place():

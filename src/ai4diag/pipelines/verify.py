@@ -7,14 +7,16 @@ checksums on that card, prepared cases, model, predictions and estimates are mad
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ai4diag import __version__
 from ai4diag.config.base import read_yaml
-from ai4diag.errors import CannotVerifyError, DataError
+from ai4diag.errors import Ai4diagError, CannotVerifyError, DataError
 from ai4diag.evaluation.compare import compare_estimates
 from ai4diag.files import checksum_file, exclusive, read_arrow, read_json, sha256_file
 from ai4diag.pipelines import stages
@@ -169,7 +171,7 @@ def _verify_run(workspace: Workspace, record: Record, mirror: str | None, say: S
         rerun(tree, facts["words"], dataset, data=workspace.data, mirror=mirror, lock=lock, say=say, threads=threads)
         out = tree / "pipelines" / record.pipeline / "out" / ("" if variant == "full" else variant)
         _same_data(record, out, tree / "datasets" / f"{dataset}.yaml")
-        found = stages.read_estimates(out / "estimates.json")
+        found, tolerance = stages.read_estimates(out / "estimates.json"), _tolerance(facts, tree)
         seen, predictions = _seen(out), _predictions(record.folder, out)
         model = {path.name: sha256_file(path) for path in sorted((out / "model").iterdir())}
     seen["notes"] = (
@@ -180,8 +182,19 @@ def _verify_run(workspace: Workspace, record: Record, mirror: str | None, say: S
         *_machines(facts, seen["machine"]),
     )
     same = {"predictions_identical": not predictions, "weights_identical": model == facts["model"]}
-    tolerance = float(facts["recipe"]["evaluate"]["tolerance"])
     return _verdict(_subject(record), commit, record.estimates(), found, tolerance, **seen, **same)
+
+
+def _tolerance(facts: Any, tree: Path) -> float:
+    """Return the tolerance of a run: never a larger one than its recipe has in the commit, whatever the record says."""
+    stated = float(facts["recipe"]["evaluate"]["tolerance"])
+    name, *words = shlex.split(facts["words"])
+    changes = [change for option, change in pairwise(words) if option == "--set"]
+    try:
+        recipe = Workspace(tree).pipeline(name, quick="--quick" in words, overrides=changes).recipe
+    except Ai4diagError:  # a recipe in the form of another time, which only the code of the commit reads
+        return stated
+    return min(stated, recipe.evaluate.tolerance)
 
 
 def _commit(workspace: Workspace, record: Record) -> str:
