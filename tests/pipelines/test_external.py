@@ -559,3 +559,14 @@ def test_what_does_not_exist_is_named(tmp_path):
         plan = BOXES + more if more else BOXES.replace("truth.json", "nobody.json")
         with pytest.raises(DataError, match=r"nobody\.(csv|json) does not exist.*plan\.yaml names it"):
             score(tmp_path, "found.json", plan)
+
+
+def test_attributes_that_are_no_groups_are_refused(tmp_path):
+    table = cases()
+    plan = TABLE.replace("primary: auroc", "primary: auroc, subgroups: [x]")
+    table.assign(x=[{"a": 1}] * len(table)).to_parquet(tmp_path / "one.parquet")
+    with pytest.raises(ConfigError, match="no column 'x'"):
+        score(tmp_path, "one.parquet", plan)
+    table.assign(x=[np.inf, *range(len(table) - 1)]).to_csv(tmp_path / "one.csv", index=False)
+    with pytest.raises(DataError, match="column 'x' holds an infinite number"):
+        score(tmp_path, "one.csv", plan)

@@ -285,12 +285,20 @@ def check_columns(table: pd.DataFrame, names: Sequence[str], where: str) -> None
     """Refuse names of the plan that are no columns of the predictions; `where` is the setting.
 
     Raises:
-        ConfigError: there is no such column, or it holds lists.
+        ConfigError: there is no such column, or it holds lists or mappings.
+        DataError: it holds an infinite number.
     """
     for name in names:
-        if name not in table or table[name].map(np.ndim).any():  # lists of boxes are no groups
-            known = [str(column) for column in table.columns if not table[column].map(np.ndim).any()]
+        if name not in table or not _single(table[name]):  # lists of boxes are no groups
+            known = [str(column) for column in table.columns if _single(table[column])]
             raise ConfigError(f"evaluate.{where}: the predictions have no column '{name}'. {did_you_mean(name, known)}")
+        if table[name].dtype.kind == "f" and np.isinf(table[name]).any():
+            raise DataError(f"evaluate.{where}: column '{name}' holds an infinite number.", "Leave it empty instead.")
+
+
+def _single(values: pd.Series[Any]) -> bool:
+    """Return whether each value of a column is one that can be told from others."""
+    return not values.map(lambda value: np.ndim(value) > 0 or isinstance(value, (dict, set))).any()
 
 
 def _part_counts(predictions: pd.DataFrame, unit: str) -> list[dict[str, Any]]:
