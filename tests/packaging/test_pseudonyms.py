@@ -27,7 +27,13 @@ def same(first, second):
     return plain[0] == plain[1]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in ("masks", "boxes", "time_to_event") else name
+        for name in TARGETS
+    ],
+)
 def test_the_numbers_are_the_same_to_the_last_bit(target):
     before, after, table, _ = both(source(target))
     assert same(before, after)
