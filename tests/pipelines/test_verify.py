@@ -367,7 +367,9 @@ def test_other_vector_instructions_give_other_bits_within_the_tolerance(workspac
 def test_a_verification_that_is_ended_leaves_nothing(workspace, record, number):
     root = workspace.root
     words = [sys.executable, "-m", "ai4diag", "verify", record.run_id]
-    process = subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    # a shell that starts tests in the background has them ignore SIGINT, and they would pass that on
+    heeds = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE, text=True, env=dict(os.environ), **heeds)
     assert process.stderr is not None
     assert "prepare" in process.stderr.readline()  # done there, and the training has begun
     assert worktrees(root) == 2
