@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,16 @@ def exclusive(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
         stream.write(str(os.getpid()))
         stream.flush()
         yield
+
+
+def put_folder(making: Path, folder: Path) -> None:
+    """Put a finished folder in the place of another, which goes as a whole; between two renames it is `.<name>.old`."""
+    before = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(before, ignore_errors=True)
+    if folder.exists():
+        folder.replace(before)
+    making.replace(folder)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ai4diag.errors import DataError, UsageError, VerifyError
-from ai4diag.files import read_json, sha256_file, write_json
+from ai4diag.files import put_folder, read_json, sha256_file, write_json
 from ai4diag.packaging.evidence import signing
 from ai4diag.tasks import task
 from ai4diag.tasks.base import Learner
@@ -41,7 +41,7 @@ def write_bundle(folder: Path, *, model: Path, readme: Path, estimates: Path, me
     shutil.copyfile(estimates, making / "estimates.json")
     write_json(making / "metadata.json", {"format": FORMAT, **metadata})
     write_json(making / "manifest.json", {"format": FORMAT, "files": _hashes(making)})
-    _put(making, folder)
+    put_folder(making, folder)
 
 
 def sign_bundle(bundle: Path, folder: Path, private_key: Path, ask: signing.Ask) -> str:
@@ -69,19 +69,10 @@ def sign_bundle(bundle: Path, folder: Path, private_key: Path, ask: signing.Ask)
     try:
         shutil.copytree(bundle, making)
         fingerprint = signing.sign(making, private_key, ask)
-        _put(making, folder)
+        put_folder(making, folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return fingerprint
-
-
-def _put(making: Path, folder: Path) -> None:
-    before = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(before, ignore_errors=True)
-    if folder.exists():
-        folder.replace(before)
-    making.replace(folder)
-    shutil.rmtree(before, ignore_errors=True)
 
 
 def verify_bundle(folder: Path, public_key: Path | None = None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ import pandas as pd
 from ai4diag.config.plan import Evaluate
 from ai4diag.errors import DataError, UsageError, did_you_mean
 from ai4diag.evaluation.report import ReportContext
-from ai4diag.files import read_json, sha256_file, write_json, write_text
+from ai4diag.files import put_folder, read_json, sha256_file, write_json, write_text
 from ai4diag.pipelines import tracked
 from ai4diag.pipelines.stages import not_deterministic, read_estimates, stage_file
 from ai4diag.pipelines.workspace import Pipeline, Workspace
@@ -136,8 +136,7 @@ def keep(pipeline: Pipeline, run_id: str, context: ReportContext, target: str) -
     making, before = folder.with_name(f".{run_id}.part"), folder.with_name(f".{run_id}.old")
     if before.exists() and not folder.exists():  # ended between two renames: its verdicts are not lost
         before.replace(folder)
-    for path in (making, before):
-        shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     for name in ("predictions.parquet", "estimates.json", "report.html"):
         shutil.copyfile(pipeline.out / name, making / name)
@@ -171,10 +170,7 @@ def keep(pipeline: Pipeline, run_id: str, context: ReportContext, target: str) -
     earlier = folder / "estimates.json"
     if (folder / VERDICTS).is_file() and sha256_file(earlier) == hashes["estimates.json"]:
         shutil.copyfile(folder / VERDICTS, making / VERDICTS)
-    if folder.exists():
-        folder.replace(before)
-    making.replace(folder)
-    shutil.rmtree(before, ignore_errors=True)
+    put_folder(making, folder)
     return folder
 
 

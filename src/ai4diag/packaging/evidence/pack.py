@@ -24,7 +24,7 @@ from ai4diag.config.plan import Evaluate
 from ai4diag.errors import DataError, UsageError
 from ai4diag.evaluation.evaluate import Evaluation
 from ai4diag.evaluation.report import ReportContext, sections
-from ai4diag.files import read_json, sha256_bytes, sha256_file, write_json, write_text
+from ai4diag.files import put_folder, read_json, sha256_bytes, sha256_file, write_json, write_text
 from ai4diag.packaging.evidence import contents, limits, signing
 from ai4diag.packaging.evidence.compare import compare_estimates
 from ai4diag.packaging.evidence.contents import MANIFEST, Stated
@@ -137,7 +137,7 @@ def build(folder: Path, source: Source, *, private_key: Path | None = None, ask:
         _refuse_names(making, source, names)
         write_json(making / MANIFEST, manifest(making, stated.record))
         signed_by = signing.sign(making, private_key, ask) if private_key is not None else ""
-        _put(making, folder)
+        put_folder(making, folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)
     archive = folder.with_name(f"{folder.name}.zip")
@@ -260,12 +260,3 @@ def is_pack(folder: Path) -> bool:
     except (DataError, OSError):
         return False
     return isinstance(found, dict) and found.get("kind") == KIND
-
-
-def _put(making: Path, folder: Path) -> None:
-    before = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(before, ignore_errors=True)
-    if folder.exists():
-        folder.replace(before)
-    making.replace(folder)
-    shutil.rmtree(before, ignore_errors=True)
