@@ -120,7 +120,8 @@ def test_every_target_there_is_has_its_columns():
 
     run = source("binary")
     for target in KNOWN:
-        pseudonyms.columns(target, ("a", "b"), run.predictions, run.plan)
+        kept = pseudonyms.columns(target, ("a", "b"), run.predictions, run.plan)
+        assert {"case_id", "patient_id", "fold", "part"} <= set(kept)
 
 
 @pytest.mark.parametrize(

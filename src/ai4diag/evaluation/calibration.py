@@ -83,12 +83,12 @@ class Calibration:
         if compiled is None:
             compiled = weights.size > WORTH_COMPILING
         if compiled:
-            from ai4diag.evaluation import kernels
+            from ai4diag.evaluation import calibration_kernels
 
             draws = np.ascontiguousarray(weights)
             fixed, free = (_near(draws, *self._expansions[slope_free], slope_free=slope_free) for slope_free in (0, 1))
-            intercept = kernels.recalibration(draws, self._truth, self._logit, fixed, False, STEPS)
-            both = kernels.recalibration(draws, self._truth, self._logit, free, True, STEPS)
+            intercept = calibration_kernels.recalibration(draws, self._truth, self._logit, fixed, False, STEPS)
+            both = calibration_kernels.recalibration(draws, self._truth, self._logit, free, True, STEPS)
         else:
             intercept = _newton(weights, self._truth, self._logit, IDENTITY, slope_free=False)
             both = _newton(weights, self._truth, self._logit, self._whole(slope_free=True), slope_free=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,15 +26,15 @@ SHOWN = 8
 """So many estimates are shown with a run."""
 
 
-class Shown:
+class Shown(ABC):
     """Something with an HTML form and a text form; a notebook keeps both."""
 
-    def __str__(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def __str__(self) -> str: ...
 
+    @abstractmethod
     def html(self) -> str:
         """Return a fragment of HTML that needs neither script nor network."""
-        raise NotImplementedError
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": str(self), "text/html": self.html()}
