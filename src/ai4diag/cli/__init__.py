@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ai4diag import __version__
-from ai4diag.cli import compare, data, evidence, folders, machine, plan, predict, registry, runs, stages, verify
+from ai4diag.cli import compare, course, data, evidence, folders, machine, plan, predict, registry, runs, stages, verify
 from ai4diag.errors import Ai4diagError, UsageError, did_you_mean
 
 INTERRUPTED = 130
@@ -59,12 +59,14 @@ def cli() -> None:
 
 
 GROUPS = {
+    "course": course.COMMANDS,
     "data": data.COMMANDS,
     "evidence": evidence.EVIDENCE,
     "keys": evidence.KEYS,
     "runs": runs.COMMANDS,
 }
 HELP = {
+    "course": "Teach and learn: lessons, checks, progress, packs, badges.",
     "data": "List, show and get data sets.",
     "evidence": "Make and check evidence packs.",
     "keys": "Make and show the keys that packs are signed with.",

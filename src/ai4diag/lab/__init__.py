@@ -3,6 +3,7 @@
 from ai4diag import lab
 
 run = lab.run("breast-mass")          # its latest run, or one by the first characters of its id
+run = lab.run("breast-mass --quick")  # the latest run of a variant
 run["auroc"]                          # an estimate
 run.report                            # the report, in the page
 lab.runs("breast-mass")               # the newest runs
@@ -20,10 +21,11 @@ __all__ = ["Report", "Run", "Runs", "run", "runs"]
 
 
 def run(word: str, folder: Path | str = ".") -> Run:
-    """Return a run by the name of its pipeline (the latest one) or the first characters of its id.
+    """Return a run.
 
     Args:
-        word: name or id.
+        word: the name of its pipeline, for the latest one; with the words of a variant, such as `breast-mass --quick`;
+            or the first characters of the run's id.
         folder: a folder of the workspace.
 
     Raises:

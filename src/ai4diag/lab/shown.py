@@ -1,13 +1,10 @@
-"""Objects that show themselves in JupyterLab: HTML, and a text that says the same."""
+"""Runs, their estimates and their reports, as they show themselves in JupyterLab."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import Any
 
 import pandas as pd
 
@@ -15,6 +12,7 @@ from ai4diag.errors import UsageError, did_you_mean
 from ai4diag.evaluation.gate import check_gate
 from ai4diag.evaluation.report import words
 from ai4diag.pipelines.records import Record
+from ai4diag.shown import Shown, html_table
 from ai4diag.tracking.query import RunSummary
 from ai4diag.types import Estimate
 
@@ -24,20 +22,6 @@ LARGEST = 16_000_000
 """Characters of a report from which a notebook would become too large to open; its place is named instead."""
 SHOWN = 8
 """So many estimates are shown with a run."""
-
-
-class Shown(ABC):
-    """Something with an HTML form and a text form; a notebook keeps both."""
-
-    @abstractmethod
-    def __str__(self) -> str: ...
-
-    @abstractmethod
-    def html(self) -> str:
-        """Return a fragment of HTML that needs neither script nor network."""
-
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return {"text/plain": str(self), "text/html": self.html()}
 
 
 @dataclass(frozen=True, repr=False)
@@ -130,7 +114,7 @@ class Run(Shown):
             for item in self._whole[:SHOWN]
         ]
         header = ("Estimate", "Value", "Interval", "Cases", "Patients")
-        return _table(caption, (), self._facts) + _table("Estimates on the test part", header, rows)
+        return html_table(caption, (), self._facts) + html_table("Estimates on the test part", header, rows)
 
     @property
     def _name(self) -> str:
@@ -179,7 +163,7 @@ class Runs(Shown):
     def html(self) -> str:
         """Return one line per run."""
         header = ("Run", "Pipeline", "Variant", "Status", "Started (UTC)", "Headline")
-        return _table("Runs", header, self._rows) if self.runs else "No runs yet."
+        return html_table("Runs", header, self._rows) if self.runs else "No runs yet."
 
     @property
     def _rows(self) -> list[tuple[str, ...]]:
@@ -194,16 +178,3 @@ class Runs(Shown):
             )
             for item in self.runs
         ]
-
-
-def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    top = f"<caption><strong>{escape(caption)}</strong></caption>"
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    head = f"<thead><tr>{head}</tr></thead>" if head else ""
-    body = "".join(
-        f'<tr><th scope="row" style="text-align:left">{escape(row[0])}</th>'
-        + "".join(f'<td style="text-align:left">{escape(cell)}</td>' for cell in row[1:])
-        + "</tr>"
-        for row in rows
-    )
-    return f"<table>{top}{head}<tbody>{body}</tbody></table>"

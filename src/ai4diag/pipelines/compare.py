@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from ai4diag.errors import UsageError
 from ai4diag.evaluation.targets import target_of
-from ai4diag.files import read_json
 from ai4diag.pipelines import records
 from ai4diag.pipelines.external import Asked, Plan, read_plan
 
@@ -90,7 +88,7 @@ def compare(
         raise UsageError(
             f"Found {len(words)} to compare; expected two or more, at most {most}.", "Name runs, pipelines or files."
         )
-    found = [None if _is_file(word) else _record(workspace(), word) for word in words]
+    found = [None if _is_file(word) else records.find(workspace(), word) for word in words]
     runs = [item for item in found if item]
     asked = read_plan(plan) if plan else _plan_of(runs)
     known = asked.plan.evaluate
@@ -125,23 +123,6 @@ class _Answers:
 def _is_file(word: str) -> bool:
     """Whether a word names predictions instead of a run or a pipeline."""
     return Path(word).suffix.lower() in SUFFIXES or ("/" in word and Path(word).is_dir())
-
-
-def _record(workspace: Workspace, word: str) -> records.Record:
-    """Return the run that a word names; a variant is named by the words of its command."""
-    try:
-        words = shlex.split(word)
-    except ValueError as error:
-        raise UsageError(f"{word!r} is no name of a run: {error}.") from None
-    if len(words) < 2:
-        return records.find(workspace, word)
-    paths = (workspace.root / records.FOLDER).glob("[!.]*/record.json")
-    runs = [facts for facts in map(read_json, paths) if shlex.split(facts["words"]) == words]
-    if not runs:
-        raise UsageError(
-            f"There is no run record of '{word}'.", f"Run `ai4diag run {word}`, or see: ai4diag runs list."
-        )
-    return records.find(workspace, str(max(runs, key=lambda facts: str(facts["created"]))["run_id"]))
 
 
 def _plan_of(runs: Sequence[records.Record]) -> Asked:

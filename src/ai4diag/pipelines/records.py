@@ -15,6 +15,7 @@ promotion work on them.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -175,12 +176,19 @@ def keep(pipeline: Pipeline, run_id: str, context: ReportContext, target: str) -
 
 
 def find(workspace: Workspace, word: str) -> Record:
-    """Return the record of a run: by the first characters of its id, or the latest of a pipeline by its name.
+    """Return the record of a run.
+
+    Args:
+        workspace: where to look.
+        word: the first characters of the run's id; a pipeline's name, or in one word the words that name a variant of
+            it (`breast-mass --quick`), for the latest run of that.
 
     Raises:
         UsageError: no such run or pipeline, several runs begin like that, or there is no record.
         DataError: the record is damaged.
     """
+    if len(word.split()) > 1:
+        return _of_variant(workspace, word)
     if word in workspace.table | workspace.waiting:
         run = tracked.run_id(workspace.pipeline(word))
         if not run:
@@ -198,6 +206,21 @@ def find(workspace: Workspace, word: str) -> Record:
             "See: ai4diag runs list. Records are kept by `ai4diag evaluate`.",
         )
     return _open(workspace, found[0], word)
+
+
+def _of_variant(workspace: Workspace, word: str) -> Record:
+    """Return the newest record of a variant, named by the words of its command."""
+    try:
+        words = shlex.split(word)
+    except ValueError as error:
+        raise UsageError(f"{word!r} is no name of a run: {error}.") from None
+    paths = (workspace.root / FOLDER).glob("[!.]*/record.json")
+    runs = [facts for facts in map(read_json, paths) if shlex.split(facts["words"]) == words]
+    if not runs:
+        raise UsageError(
+            f"There is no run record of '{word}'.", f"Run `ai4diag run {word}`, or see: ai4diag runs list."
+        )
+    return _open(workspace, str(max(runs, key=lambda facts: str(facts["created"]))["run_id"]), word)
 
 
 def _open(workspace: Workspace, run: str, word: str) -> Record:

@@ -1,0 +1,36 @@
+"""Objects that show themselves in a notebook: HTML without script or network, and a text that says the same."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+
+class Shown(ABC):
+    """Something with an HTML form and a text form; a notebook keeps both."""
+
+    @abstractmethod
+    def __str__(self) -> str: ...
+
+    @abstractmethod
+    def html(self) -> str:
+        """Return a fragment of HTML that needs neither script nor network."""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {"text/plain": str(self), "text/html": self.html()}
+
+
+def html_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table with a caption; the first cell of each row is its heading. `header` may be empty."""
+    top = f"<caption><strong>{escape(caption)}</strong></caption>"
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    head = f"<thead><tr>{head}</tr></thead>" if head else ""
+    body = "".join(
+        f'<tr><th scope="row" style="text-align:left">{escape(row[0])}</th>'
+        + "".join(f'<td style="text-align:left">{escape(cell)}</td>' for cell in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table>{top}{head}<tbody>{body}</tbody></table>"
