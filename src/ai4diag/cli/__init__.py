@@ -11,7 +11,21 @@ from typing import Any
 import click
 
 from ai4diag import __version__
-from ai4diag.cli import compare, course, data, evidence, folders, machine, plan, predict, registry, runs, stages, verify
+from ai4diag.cli import (
+    compare,
+    course,
+    course_kit,
+    data,
+    evidence,
+    folders,
+    machine,
+    plan,
+    predict,
+    registry,
+    runs,
+    stages,
+    verify,
+)
 from ai4diag.errors import Ai4diagError, UsageError, did_you_mean
 
 INTERRUPTED = 130
@@ -59,7 +73,7 @@ def cli() -> None:
 
 
 GROUPS = {
-    "course": course.COMMANDS,
+    "course": (*course.COMMANDS, *course_kit.COMMANDS),
     "data": data.COMMANDS,
     "evidence": evidence.EVIDENCE,
     "keys": evidence.KEYS,
