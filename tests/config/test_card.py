@@ -94,3 +94,33 @@ def test_an_empty_card_is_refused(tmp_path: Path) -> None:
     (tmp_path / "toy.yaml").write_text("", encoding="utf-8")
     with pytest.raises(ConfigError, match="holds no card"):
         load_card(tmp_path / "toy.yaml")
+
+
+NO_TASK = {key: value for key, value in TOY.items() if key not in ("classes", "table")} | {"task": "none"}
+
+
+def without_a_task(tmp_path: Path, **changes: Any) -> Card:
+    (tmp_path / "toy.yaml").write_text(json.dumps(NO_TASK | changes), encoding="utf-8")
+    return load_card(tmp_path / "toy.yaml")
+
+
+def test_files_that_no_task_reads_have_a_card_too(tmp_path: Path) -> None:
+    found = without_a_task(tmp_path)
+    assert [file.path for file in found.all_files()] == ["a.csv"]
+    assert found.classes == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ["healthy", "ill"]}, "a card without a task has no source, no classes and no split"),
+        ({"table": TOY["table"]}, "a card without a task has no source, no classes and no split"),
+        ({"official_split": {"source": "us", "table": "a.csv"}}, "a card without a task has no source"),
+        ({"files": []}, "names no files"),
+        ({"task": "tabular", "table": TOY["table"]}, "a tabular card needs classes"),
+        ({"task": "tabular", "classes": ["healthy", "ill"]}, "a tabular card needs `table`"),
+    ],
+)
+def test_a_card_without_a_task_has_files_alone(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        without_a_task(tmp_path, **changes)

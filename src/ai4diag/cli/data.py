@@ -67,7 +67,8 @@ def show_(name: str, as_json: bool) -> None:
     click.echo(f"origin     {card.origin.page}")
     if card.by_hand:
         click.echo(f"by hand    {card.by_hand}")
-    click.echo(f"classes    {', '.join(card.classes)}")
+    if card.classes:
+        click.echo(f"classes    {', '.join(card.classes)}")
     for pitfall in card.pitfalls:
         click.echo(f"pitfall    {pitfall}")
 

@@ -32,8 +32,9 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "timeseries": ("signals",),
     "classification": ("arrays", "pictures"),
     "segmentation": ("volumes",),
+    "none": (),
 }
-"""For each task, the blocks of a card that can hold its raw files; a card has exactly one."""
+"""For each task, the blocks of a card that can hold its raw files; a card has exactly one, that of no task none."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -142,7 +143,8 @@ class Card(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     title: str
     description: str
-    task: Literal["tabular", "detection", "timeseries", "classification", "segmentation"]
+    task: Literal["tabular", "detection", "timeseries", "classification", "segmentation", "none"]
+    """What the data set is for; `none`: files that are looked at, and that no pipeline reads."""
     origin: Origin
     citation: str
     licence: Licence
@@ -158,8 +160,8 @@ class Card(Settings):
     """Addresses to which the path of a file is added."""
     files: tuple[File, ...] = ()
     manifest: Manifest | None = None
-    classes: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Class names in order; of a binary table the second is the positive class."""
+    classes: tuple[str, ...] = ()
+    """Class names in order, at least one where there is a task; of a binary table the second is the positive class."""
     case: Identifier | None = None
     """Where the name of a case stands; None: tables number their rows, images are named by their file."""
     patient: Identifier | None = None
@@ -192,9 +194,14 @@ class Card(Settings):
     @model_validator(mode="after")
     def _is_consistent(self) -> Card:
         given = [name for names in SOURCES.values() for name in names if getattr(self, name) is not None]
-        if len(set(given)) != 1 or given[0] not in SOURCES[self.task]:
+        if self.task == "none":
+            if given or self.classes or self.official_split:
+                raise ValueError("a card without a task has no source, no classes and no split")
+        elif len(set(given)) != 1 or given[0] not in SOURCES[self.task]:
             needed = " or ".join(f"`{name}`" for name in SOURCES[self.task])
             raise ValueError(f"a {self.task} card needs {needed}, and no other source")
+        elif not self.classes:
+            raise ValueError(f"a {self.task} card needs classes: give at least one")
         if not self.files and self.manifest is None and self.embedded is None and not self.by_hand:
             raise ValueError("the card names no files: give files, a manifest, embedded, or by_hand")
         bare = [file.path for file in self.files if file.checksum is None]
