@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install demo test test-slow lint lock clean
+.PHONY: help install demo test test-slow lint notebooks docs lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,12 @@ lint: install ## style, layers, types
 	ruff format --check src tests benchmarks
 	lint-imports
 	mypy
+
+notebooks: install ## build the lessons from curriculum/
+	ai4diag course build
+
+docs: install ## build docs/ and the lessons as pages in build/docs, without a network
+	sphinx-build --quiet --fail-on-warning --keep-going -b html docs build/docs
 
 lock: ## write constraints.txt anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
