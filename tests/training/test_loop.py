@@ -18,7 +18,7 @@ import torch
 
 from ai4diag.config.train import Train
 from ai4diag.data.prepared import Fold, Prepared
-from ai4diag.errors import TrainingError
+from ai4diag.errors import ConfigError, TrainingError
 from ai4diag.training.checkpoint import read_checkpoint, write_checkpoint
 from ai4diag.training.loop import fit, notify_all
 from ai4diag.training.schedule import learning_rate
@@ -119,6 +119,26 @@ def test_resume_ends_with_the_same_bits(prepared, tmp_path, stop_after, ema):
     again = fit(resumed, prepared, FOLD, settings, quiet, checkpoint=path, fingerprint="f", checkpoint_seconds=0)
     assert again == history
     assert_same(weights(resumed), weights(undisturbed))
+
+
+@pytest.mark.parametrize(("said", "written"), [("0", [*range(1, 13)]), ("3600", [12]), ("", [12])])
+def test_the_environment_says_how_often_checkpoints_are_written(prepared, tmp_path, monkeypatch, said, written):
+    monkeypatch.setenv("AI4DIAG_CHECKPOINT_SECONDS", said)
+    epochs = []
+
+    def watch(name, fields):
+        if name == "checkpoint":
+            epochs.append(fields["epoch"])
+
+    settings = SETTINGS.model_copy(update={"epochs": 12})
+    fit(ToyLearner(), prepared, FOLD, settings, watch, checkpoint=tmp_path / "c.safetensors")
+    assert epochs == written
+
+
+def test_a_time_between_checkpoints_that_is_no_number_is_refused(prepared, tmp_path, monkeypatch):
+    monkeypatch.setenv("AI4DIAG_CHECKPOINT_SECONDS", "often")
+    with pytest.raises(ConfigError, match="AI4DIAG_CHECKPOINT_SECONDS is 'often'"):
+        fit(ToyLearner(), prepared, FOLD, SETTINGS, quiet, checkpoint=tmp_path / "c.safetensors")
 
 
 def test_a_finished_checkpoint_trains_no_more(prepared, tmp_path):

@@ -37,7 +37,8 @@ class _Classifier(Settings):
     """Predict on further views of an image and average the scores: `flip` mirrors its last axis, `shift` moves it by
     one pixel to either side along each axis."""
     weights: str | None = None
-    """File of initial weights (safetensors), relative to where the command runs; layers that do not fit are left."""
+    """File of initial weights (safetensors), relative to where the command runs, such as the `model.safetensors` of
+    another run; layers that do not fit are left."""
 
 
 class SmallResNet(_Classifier):

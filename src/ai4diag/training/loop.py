@@ -8,6 +8,7 @@ progress bars and MLflow are observers.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ from ai4diag.training.weights import copy
 
 CHECKPOINT_SECONDS = 10.0
 """A kill loses at most this much work, or one epoch if that is longer."""
+INTERVAL = "AI4DIAG_CHECKPOINT_SECONDS"
+"""Environment variable: another time, for machines that may be taken away; `0` writes a checkpoint after each epoch."""
 
 SMALL = 20_000
 """Networks with fewer parameters are trained on one thread: handing the work out costs more than doing it."""
@@ -49,7 +52,7 @@ def fit(
     *,
     checkpoint: Path | None = None,
     fingerprint: str = "",
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    checkpoint_seconds: float | None = None,
     failed_batch: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Fit a learner on the training part of a fold.
@@ -62,7 +65,8 @@ def fit(
         notify: told of what happens (docs/reference/events.md).
         checkpoint: file to resume from if it is there, and to write to; None for neither.
         fingerprint: what the checkpoint must have been made from; another fingerprint starts anew.
-        checkpoint_seconds: least time between two checkpoints.
+        checkpoint_seconds: least time between two checkpoints; None takes that of `INTERVAL`, else
+            `CHECKPOINT_SECONDS`.
         failed_batch: stem of the two files to which a batch with a loss that is no number is written; None for none.
 
     Returns:
@@ -71,7 +75,7 @@ def fit(
     Raises:
         TrainingError: the loss is not finite, memory ran out twice, the checkpoint is damaged, or an operation is not
             deterministic and `train.deterministic` is strict.
-        ConfigError: `train.balance` asks for labels that the learner does not have.
+        ConfigError: `train.balance` asks for labels that the learner does not have, or `INTERVAL` is no number.
     """
     rows = np.sort(np.concatenate([getattr(fold, part) for part in settings.parts]))
     validation = fold.validation if "validation" not in settings.parts else np.empty(0, np.int64)
@@ -84,7 +88,8 @@ def fit(
         return history
     with deterministic(settings.deterministic) as doubts:
         loop = _Loop(cast(NetworkLearner, learner), prepared, rows, validation, settings, notify, failed_batch, doubts)
-        return loop.run(checkpoint, fingerprint, checkpoint_seconds)
+        seconds = _checkpoint_seconds() if checkpoint_seconds is None else checkpoint_seconds
+        return loop.run(checkpoint, fingerprint, seconds)
 
 
 class _Loop:
@@ -327,6 +332,14 @@ class _Loop:
             torch.manual_seed(self.settings.seed + self.ranks.rank + self.ranks.size * self.epoch)
         self.doubts += [said for said in facts.get("not_deterministic", ()) if said not in self.doubts]
         self.notify("resumed", {"epoch": self.epoch})
+
+
+def _checkpoint_seconds() -> float:
+    said = os.environ.get(INTERVAL, "")
+    try:
+        return float(said) if said else CHECKPOINT_SECONDS
+    except ValueError:
+        raise ConfigError(f"{INTERVAL} is {said!r}.", "Give seconds, such as 60, or leave it out.") from None
 
 
 def _silent(name: str, fields: dict[str, Any]) -> None:

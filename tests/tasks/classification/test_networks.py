@@ -90,3 +90,17 @@ def test_initial_weights_are_taken_where_they_fit(tmp_path):
         load_initial(network, tmp_path / "text")
     with pytest.raises(DataError, match="does not exist"):
         load_initial(network, tmp_path / "absent")
+
+
+def test_a_model_trained_here_is_a_start_for_the_next(tmp_path):
+    settings = model(network="small_resnet", width=4, members=2)
+    given = build(settings, 1, 1, (12, 12))
+    save_file(
+        {name: tensor.contiguous() for name, tensor in given.state_dict().items()}, tmp_path / "model.safetensors"
+    )
+    network = build(settings.model_copy(update={"members": 3}), 1, 1, (12, 12))
+    assert load_initial(network, tmp_path / "model.safetensors") == len(given.member[0].state_dict())
+    for member, source in zip(network.member, (0, 1, 0), strict=True):
+        for name, tensor in given.member[source].state_dict().items():
+            torch.testing.assert_close(member.state_dict()[name], tensor)
+    assert not torch.equal(network.member[0].stem.weight, network.member[1].stem.weight)

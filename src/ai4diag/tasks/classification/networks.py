@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ SMALL_SIDE = 64
 """Images up to this many pixels a side keep their resolution in the first layer of a ResNet (`stem: auto`)."""
 LEAST_SIDE = {"densenet": 32, "efficientnet": 32}
 """Sides in pixels below which nothing would be left of an image after all reductions."""
+MEMBER = re.compile(r"member\.(?P<number>\d+)\.")
+"""What begins the name of a weight in a model that was trained here."""
 RESNET = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
@@ -100,8 +103,11 @@ def _resnet(model: ResNet, outputs: int, channels: int, size: Sequence[int]) -> 
 def load_initial(networks: Members, path: Path) -> int:
     """Give every member the weights of a safetensors file; what has another name or shape keeps its own.
 
+    The file holds one network, or is the `model.safetensors` of a run: then each member takes those of the member of
+    its number, counted round when the run had fewer.
+
     Returns:
-        The number of tensors that were taken.
+        The number of tensors that a member took.
 
     Raises:
         DataError: the file is missing or no safetensors file.
@@ -113,10 +119,10 @@ def load_initial(networks: Members, path: Path) -> int:
         raise DataError(f"model.weights: {path} does not exist.") from None
     except (OSError, SafetensorError) as error:
         raise DataError(f"model.weights: {path} is no safetensors file: {error}.") from None
-    taken = 0
-    for network in networks.member:
-        own = network.state_dict()
-        fitting = {name: tensor for name, tensor in stored.items() if name in own and own[name].shape == tensor.shape}
+    taken, given = 0, _members_of(stored)
+    for number, network in enumerate(networks.member):
+        own, start = network.state_dict(), given[number % len(given)]
+        fitting = {name: tensor for name, tensor in start.items() if name in own and own[name].shape == tensor.shape}
         network.load_state_dict({**own, **fitting})
         taken = len(fitting)
     if not taken:
@@ -125,3 +131,12 @@ def load_initial(networks: Members, path: Path) -> int:
             "Take weights of the same kind of network.",
         )
     return taken
+
+
+def _members_of(stored: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Return the weights of each network in a file, named as in the network itself."""
+    found: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in stored.items():
+        if match := MEMBER.match(name):
+            found.setdefault(int(match["number"]), {})[name[match.end() :]] = tensor
+    return [found[number] for number in sorted(found)] or [stored]
