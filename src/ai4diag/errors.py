@@ -78,6 +78,12 @@ class CannotVerifyError(Ai4diagError):
     exit_code = 9
 
 
+class NotSolvedError(Ai4diagError):
+    """A learner's notebook does not meet every expectation, or could not be judged."""
+
+    exit_code = 10
+
+
 def kind_of_exit_code(code: int) -> type[Ai4diagError]:
     """Return the kind of error with which a command ends in this exit code; `Ai4diagError` for any other.
 

@@ -8,6 +8,7 @@ import click
 
 from ai4diag.cli import show
 from ai4diag.cli.context import workspace
+from ai4diag.cli.course_check import check
 
 
 @click.command("list")
@@ -50,4 +51,4 @@ def build(check: bool) -> None:
         raise VerifyError(f"Not what their source gives: {', '.join(differ)}.", "Run `ai4diag course build`.")
 
 
-COMMANDS: tuple[Any, ...] = (list_, build)
+COMMANDS: tuple[Any, ...] = (list_, check, build)

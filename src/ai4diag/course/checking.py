@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ai4diag.course import lessons
-from ai4diag.course.exercise import Exercise, Expectation, judged, shorten
-from ai4diag.course.plain import NotPlainError, decode, encode
+from ai4diag.course.answering import ask, read
+from ai4diag.course.exercise import Exercise, Expectation
+from ai4diag.course.plain import encode
 from ai4diag.errors import UsageError
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.shown import Shown
@@ -99,18 +100,8 @@ def check(exercise: str, *, hint: int = 0, names: Mapping[str, Any] | None = Non
 
 def examine(exercise: Exercise, names: Mapping[str, Any], root: Path, seed: int) -> list[Expectation]:
     """Draw a case, ask the learner's names, judge the answer, all in this process."""
-    missing = [name for name in exercise.names if name not in names]
-    if missing:
-        return [Expectation(f"`{name}` is defined", name not in missing, "", "") for name in exercise.names]
     given = exercise.draw(np.random.default_rng(seed), root)
-    try:
-        answer = decode(encode(exercise.answer(decode(encode(given)), names)))
-    except NotPlainError as error:
-        return [Expectation("the answer is made of plain values", False, str(error), "numbers, texts, lists, arrays")]
-    except Exception as error:
-        said = f"{type(error).__name__}: {shorten(str(error))}"
-        return [Expectation("the answer runs without an error", False, said, "no error")]
-    return judged(exercise, given, answer, root)
+    return read(exercise, given, *ask(exercise, names, encode(given)), root)
 
 
 def _notebook() -> Mapping[str, Any]:
