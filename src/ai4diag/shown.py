@@ -22,6 +22,16 @@ class Shown(ABC):
         return {"text/plain": str(self), "text/html": self.html()}
 
 
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of as many cells each as lines in which the cells stand below each other.
+
+    >>> columns([("case", "site"), ("a-1", "north")])
+    ['case  site', 'a-1   north']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def html_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table with a caption; the first cell of each row is its heading. `header` may be empty."""
     top = f"<caption><strong>{escape(caption)}</strong></caption>"

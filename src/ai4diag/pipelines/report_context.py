@@ -49,7 +49,7 @@ def report_context(pipeline: Pipeline, prepared: Prepared, unmet: Sequence[str],
         classes=prepared.classes,
         recipe=recipe.model_dump(mode="json", exclude={"quick"}),
         dataset=_dataset(card),
-        parts=tuple(_part_lines(prepared)),
+        parts=tuple(part_lines(prepared)),
         folds=int(split.loc[(split["contrast"] == 0) & (split["part"] == "test"), "fold"].nunique())
         if _folded(prepared)
         else 0,
@@ -100,7 +100,7 @@ def _folded(prepared: Prepared) -> bool:
     return bool((prepared.split["fold"] == FINAL).any())
 
 
-def _part_lines(prepared: Prepared) -> list[PartLine]:
+def part_lines(prepared: Prepared) -> list[PartLine]:
     """Return cases, patients and counts per class of every part and site; one pseudo-part when cross-validated."""
     index, counts = prepared.index, _class_counts(prepared)
     if _folded(prepared):

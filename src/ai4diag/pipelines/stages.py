@@ -18,6 +18,7 @@ from ai4diag.data import catalogue
 from ai4diag.data.prepared import FINAL, Fold, Prepared
 from ai4diag.errors import DataError, GateError, UsageError
 from ai4diag.files import atomic_path, read_json, read_parquet, sha256_file, sha256_json, write_json, write_text
+from ai4diag.pipelines.told import told
 from ai4diag.pipelines.workspace import Pipeline
 from ai4diag.tasks import task
 from ai4diag.tasks.base import Learner, Notify, Task
@@ -38,6 +39,7 @@ def numerics() -> dict[str, Any]:
     return found
 
 
+@told("prepare")
 def prepare(pipeline: Pipeline, *, mirror: str | None = None, notify: Notify) -> Prepared:
     """Get the raw files if they are not there, validate, split, leak-scan and pack them.
 
@@ -52,6 +54,7 @@ def prepare(pipeline: Pipeline, *, mirror: str | None = None, notify: Notify) ->
     return Prepared.open(folder)
 
 
+@told("train")
 def train(pipeline: Pipeline, *, notify: Notify, tracker: Tracker | NoTracker) -> None:
     """Fit one learner per fold, and per seed; write the kept one's weights, all predictions and the history.
 
@@ -240,6 +243,7 @@ def predict_fold(knows: Task, learner: Learner, pipeline: Pipeline, prepared: Pr
     return pd.concat(tables, ignore_index=True)
 
 
+@told("evaluate")
 def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
     """Estimate from the predictions alone and write `estimates.json` and `report.html`. Imports no torch."""
     from ai4diag.evaluation.evaluate import evaluate as estimate
@@ -276,6 +280,7 @@ def evaluate(pipeline: Pipeline, *, tracker: Tracker | NoTracker) -> Evaluation:
     return evaluation
 
 
+@told("package")
 def package(pipeline: Pipeline) -> Path:
     """Write the bundle if the release gate `accept` is met.
 
