@@ -14,6 +14,12 @@ DARKEST, BRIGHTEST = 1, 99
 """Percentiles that become black and white."""
 
 
+def window(prepared: Prepared, row: int) -> tuple[float, float]:
+    """Return the grey values of the file that `grey_volume` shows as black and as white."""
+    low, high = np.percentile(prepared.volumes[row][0], (DARKEST, BRIGHTEST)).tolist()
+    return low, high
+
+
 def grey_volume(prepared: Prepared, row: int) -> npt.NDArray[np.uint8]:
     """Return the first channel of a case, uint8 `(i, j, k)` on the grid of the file in canonical orientation.
 
@@ -26,7 +32,7 @@ def grey_volume(prepared: Prepared, row: int) -> npt.NDArray[np.uint8]:
     inside = [(at >= 0) & (at < side) for at, side in zip(nearest, packed.shape, strict=True)]
     clipped = [np.clip(at, 0, side - 1) for at, side in zip(nearest, packed.shape, strict=True)]
     values = packed[np.ix_(*clipped)].astype(np.float64)
-    low, high = np.percentile(packed, (DARKEST, BRIGHTEST))
+    low, high = window(prepared, row)
     shown: npt.NDArray[np.uint8] = np.round(np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255).astype(
         np.uint8
     )

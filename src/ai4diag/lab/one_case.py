@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from ai4diag.lab.row import feature_rows
 from ai4diag.lab.said import answer_words, truth_words
 from ai4diag.shown import Shown, columns, html_table
 from ai4diag.tasks import task
+
+if TYPE_CHECKING:
+    from ai4diag.lab.volume import Shown3d
 
 OWN = ("case_id", "patient_id", "site", "truth", "event", "time_days", "size_0", "size_1", "size_2")
 """Columns of the index that are shown elsewhere."""
@@ -101,7 +104,7 @@ class Case(Shown):
             return self._signal(said)
         if "images.npy" in files and self.prepared.images.ndim == 4:
             return self._image(said)
-        return None
+        return self._volume(said) if {"images.npy", "volumes.npy"} & files.keys() else None
 
     @property
     def png(self) -> bytes:
@@ -178,14 +181,33 @@ class Case(Shown):
 
         image = np.moveaxis(np.asarray(self.array), 0, -1)
         image = np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
-        boxes = None
-        if self.prepared.target == "boxes":
-            boxes = {**self.truth, "truth_boxes": np.asarray(self.truth["truth_boxes"]).reshape(-1, 4)}
-            if self.answer is not None and self.answers is not None:
-                found = shown_boxes(self.answer, self.answers.at(self.answer))
-                boxes |= {name: found[name] for name in ("boxes", "labels", "scores")}
+        boxes = self._boxes if self.prepared.target == "boxes" else None
         size = int(self.index["size_0"]), int(self.index["size_1"])
         return draw_image(image, size, boxes, self.prepared.classes, said)
+
+    def _volume(self, said: str) -> Picture:
+        from ai4diag.lab.volume import draw_volume
+
+        return draw_volume(self._shown_volume, said)
+
+    @cached_property
+    def _shown_volume(self) -> Shown3d:
+        from ai4diag.lab import scan
+
+        if self.prepared.target == "masks":
+            return scan.with_masks(self.prepared, self.row, self.truth, self.answer)
+        if self.prepared.target == "boxes":
+            return scan.with_boxes(self.prepared, self.row, self._boxes)
+        return scan.with_class(self.prepared, self.row)
+
+    @property
+    def _boxes(self) -> dict[str, Any]:
+        """True boxes, and those of the answer from the operating point on."""
+        boxes = {name: self.truth[name] for name in ("truth_boxes", "truth_labels", "truth_ignore")}
+        if self.answer is not None and self.answers is not None:
+            found = shown_boxes(self.answer, self.answers.at(self.answer))
+            boxes |= {name: found[name] for name in ("boxes", "labels", "scores")}
+        return boxes
 
 
 def parts_of(prepared: Prepared) -> dict[str, str]:

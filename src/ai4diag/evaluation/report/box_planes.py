@@ -36,7 +36,7 @@ def scan_picture(case: Mapping[str, Any], classes: Sequence[str], scan: Scan | N
         return bare
     volume, scale, spacing = scan
     sides = np.array(volume.shape)
-    boxes, middle = _drawn(case, np.tile(scale, 2), sides)
+    boxes, middle = drawn_boxes(case, np.tile(scale, 2), sides)
     at = np.clip(np.floor(middle), 0, sides - 1)
     sizes = [(sides[rows] * spacing[rows], sides[columns] * spacing[columns]) for _, _, (rows, columns) in VIEWS]
     total = sum(width for _, width in sizes) / (1 - GAP * (len(VIEWS) - 1))
@@ -62,10 +62,16 @@ def scan_picture(case: Mapping[str, Any], classes: Sequence[str], scan: Scan | N
     return CasePicture(bare.case_id, head + marks + Markup("</svg>"), bare.caption)
 
 
-def _drawn(
+def drawn_boxes(
     case: Mapping[str, Any], scale: Floats, sides: npt.NDArray[np.int64]
 ) -> tuple[list[tuple[Floats, str]], Floats]:
-    """Return boxes in packed voxels with their kind, and the middle of the one to look at."""
+    """Return boxes in packed voxels with their kind, and the middle of the one to look at.
+
+    Args:
+        case: as `scan_picture` has it.
+        scale: packed voxels per original one, twice, `(6,)`.
+        sides: of the packed volume, `(3,)`: its middle is what to look at where there is no box.
+    """
     truth, truth_labels = as_boxes(case["truth_boxes"], 3), np.asarray(case["truth_labels"], np.int64)
     boxes, labels = as_boxes(case["boxes"], 3), np.asarray(case["labels"], np.int64)
     ignore = np.asarray(case["truth_ignore"], bool)
