@@ -89,7 +89,7 @@ def test_the_page_answers_on_loopback_only_and_stops(begin: Begin, workspace: Pa
             if connection.status == psutil.CONN_LISTEN
         }
         assert {address.ip for address in listening} == {"127.0.0.1"}
-        assert len(processes) <= 3
+        assert len(processes) == 1
         root = page.url.partition("#")[0]
         with urllib.request.urlopen(root) as answer:
             assert b"MLflow" in answer.read()

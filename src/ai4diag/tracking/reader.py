@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -27,6 +27,10 @@ FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id
 WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active'
   AND (?1 = '' OR e.name = ?1) AND (?2 = '' OR r.status = ?2) AND substr(r.run_uuid, 1, length(?3)) = ?3
 ORDER BY r.start_time DESC, r.run_uuid LIMIT ?4
+"""
+NEWEST = """
+SELECT r.experiment_id FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id
+WHERE r.lifecycle_stage = 'active' AND e.lifecycle_stage = 'active' ORDER BY r.start_time DESC LIMIT 1
 """
 
 
@@ -70,14 +74,26 @@ def read_runs(
         return from_client(store, *wanted)
 
 
+def newest_experiment(store: Store) -> str:
+    """Return MLflow's id of the experiment in which a run began last; nothing when there are no runs or no database.
+
+    The local database alone is asked: a server elsewhere has a page of its own to start from.
+    """
+    if store.database is None or not store.database.exists():
+        return ""
+    with suppress(sqlite3.Error), closing(_opened(store)) as base:
+        row = base.execute(NEWEST).fetchone()
+        return str(row[0]) if row else ""
+    return ""
+
+
 def from_database(store: Store, experiment: str, status: str, prefix: str, limit: int) -> list[Raw]:
     """Read the local database without MLflow.
 
     Raises:
         sqlite3.Error: it cannot be read, or has other tables.
     """
-    uri = f"file:{quote(str(store.database))}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=20)) as base:
+    with closing(_opened(store)) as base:
         base.execute("BEGIN")  # one state of the database for all that follows
         runs = {row[0]: _raw(*row) for row in base.execute(HEADS, (experiment, status, prefix, limit))}
         for start in range(0, len(runs), 500):
@@ -101,6 +117,10 @@ def from_client(store: Store, experiment: str, status: str, prefix: str, limit: 
             if not token or len(found) >= limit:
                 break
         return found[:limit]
+
+
+def _opened(store: Store) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(store.database))}?mode=ro", uri=True, timeout=20)
 
 
 def _experiments(client: MlflowClient) -> dict[str, str]:
