@@ -63,6 +63,16 @@ def test_get_from_a_folder_mirror_verify_and_state(tmp_path: Path) -> None:
     assert state(card, tmp_path / "data") == "present"
 
 
+def test_get_writes_nothing_where_all_is_there_so_that_shared_data_may_be_read_only(tmp_path: Path) -> None:
+    raw, card = toy_table(tmp_path)
+    (tmp_path / "mirror").mkdir()
+    raw.rename(tmp_path / "mirror" / "toy")
+    folder = get(card, tmp_path / "data", str(tmp_path / "mirror"))
+    before = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+    get(card, tmp_path / "data", None)
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()} == before
+
+
 def test_one_flipped_bit_is_found_and_get_mends_it(tmp_path: Path) -> None:
     raw, card = toy_table(tmp_path)
     (tmp_path / "mirror").mkdir()

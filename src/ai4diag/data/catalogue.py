@@ -201,7 +201,10 @@ def _make_embedded(card: Card, folder: Path) -> None:
 
 
 def _write_sums(folder: Path, sums: dict[str, str]) -> None:
-    write_text(folder / SUMS, "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items())))
+    """Write the checksums, unless they stand there already: data that many share may be read-only."""
+    path, text = folder / SUMS, "".join(f"{digest}  {path}\n" for path, digest in sorted(sums.items()))
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
 def _sums(folder: Path) -> dict[str, str]:
