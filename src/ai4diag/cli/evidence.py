@@ -83,7 +83,7 @@ def make(out: Path | None, password: bool) -> None:
     from ai4diag.packaging.evidence import signing
 
     folder = out if out is not None else default_folder()
-    _refuse_repository(folder)
+    refuse_repository(folder)
     secret = os.environ.get(PASSWORD, "")
     if password and not secret:
         secret = click.prompt("Password of the new key", hide_input=True, confirmation_prompt=True, err=True)
@@ -120,7 +120,7 @@ def ask_password() -> str:
         raise MachineError("The key has a password, and nobody is there to give it.", f"Set {PASSWORD}.") from None
 
 
-def _refuse_repository(folder: Path) -> None:
+def refuse_repository(folder: Path) -> None:
     """Refuse a folder whose files git would take in: a private key must not get into a repository."""
     import subprocess
 

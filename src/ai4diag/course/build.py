@@ -82,7 +82,11 @@ def notebook(source: Source, copy: Copy, catalogue: Catalogue, titles: dict[str,
         metadata: dict[str, Any] = {"tags": list(cell.tags)} if cell.tags else {}
         made: dict[str, Any] = {"cell_type": cell.kind, "id": name, "metadata": metadata, "source": cell.text}
         cells.append(made | ({"execution_count": None, "outputs": []} if cell.kind == "code" else {}))
-    metadata = {**KERNEL, "language_info": {"name": "python", "pygments_lexer": "ipython3"}, "ai4diag": source.lesson.model_dump(mode="json")}
+    metadata = {
+        **KERNEL,
+        "language_info": {"name": "python", "pygments_lexer": "ipython3"},
+        "ai4diag": source.lesson.model_dump(mode="json"),
+    }
     node = nbformat.from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": cells})
     nbformat.validate(node)
     return str(nbformat.writes(node, version=nbformat.NO_CONVERT)) + "\n"

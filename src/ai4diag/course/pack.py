@@ -31,7 +31,7 @@ from ai4diag.files import put_folder, sha256_file, write_json, write_text
 from ai4diag.pipelines.workspace import Workspace
 
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE")
-NEEDED = (*BUILT_FROM, "constraints.txt", "curriculum")
+NEEDED = (*BUILT_FROM, "constraints.txt", "curriculum", "docs")
 Say = Callable[[str], None]
 
 
@@ -65,6 +65,8 @@ def make_pack(
     making.mkdir(parents=True)
     say("classroom")
     _classroom(source, making / "classroom", chosen)
+    say("documentation")
+    _docs(source.root, making / "docs")
     say("packages")
     _wheels(source.root, making / "wheels")
     shutil.copy(str(files("ai4diag.course") / "install.py"), making / "install.py")
@@ -123,6 +125,18 @@ def _classroom(source: Workspace, folder: Path, chosen: Sequence[Lesson]) -> Non
                 write_text(folder / place / name, text)
 
 
+def _docs(root: Path, folder: Path) -> None:
+    """Build the documentation."""
+    command = [sys.executable, "-m", "sphinx", "--quiet", "-b", "html", "-d", str(folder / ".doctrees")]
+    done = subprocess.run([*command, str(root / "docs"), str(folder)], capture_output=True, text=True)  # noqa: S603
+    if done.returncode:
+        raise MachineError(
+            f"The documentation cannot be built: {done.stderr.strip()[-600:]}",
+            'Is Sphinx there? pip install "ai4diag[docs]"',
+        )
+    shutil.rmtree(folder / ".doctrees")
+
+
 def _wheels(root: Path, folder: Path) -> None:
     """Collect every package as a wheel; what has only a source is built here.
 
@@ -143,5 +157,5 @@ def _wheels(root: Path, folder: Path) -> None:
 def _sums(folder: Path) -> str:
     """Return the checksums of what learners do not change: all but their notebooks, runs and git's files."""
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    fixed = ("wheels/", "classroom/data/", "classroom/originals/", "install.py", "pack.json", "START.html")
+    fixed = ("wheels/", "docs/", "classroom/data/", "classroom/originals/", "install.py", "pack.json", "START.html")
     return "".join(f"{sha256_file(folder / path)}  {path}\n" for path in paths if path.startswith(fixed))
