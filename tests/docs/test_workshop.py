@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 
@@ -25,7 +26,7 @@ def test_there_are_four():
 @pytest.mark.parametrize("title", SCHEDULES)
 def test_each_line_begins_when_the_one_before_ends(title):
     rows = [(int(hour) * 60 + int(minute), int(length), what) for hour, minute, length, what in SCHEDULES[title]]
-    for (begin, length, what), (following, _, _) in zip(rows, rows[1:], strict=False):
+    for (begin, length, what), (following, _, _) in itertools.pairwise(rows):
         assert what == "end" or begin + length == following
 
 
