@@ -14,10 +14,12 @@ from ai4diag import __version__
 from ai4diag.cli import (
     compare,
     course,
+    course_badge,
     course_kit,
     data,
     evidence,
     folders,
+    lab,
     machine,
     plan,
     predict,
@@ -72,19 +74,19 @@ def cli() -> None:
     """
 
 
-GROUPS = {
-    "course": (*course.COMMANDS, *course_kit.COMMANDS),
-    "data": data.COMMANDS,
-    "evidence": evidence.EVIDENCE,
-    "keys": evidence.KEYS,
-    "runs": runs.COMMANDS,
-}
-HELP = {
-    "course": "Teach and learn: lessons, checks, progress, packs, badges.",
-    "data": "List, show and get data sets.",
-    "evidence": "Make and check evidence packs.",
-    "keys": "Make and show the keys that packs are signed with.",
-    "runs": "List and show tracked runs, and put them side by side.",
+GROUPS: dict[str, tuple[str, tuple[click.Command, ...]]] = {
+    "course": (
+        "Teach and learn: lessons, checks, progress, packs, badges.",
+        (
+            *course.COMMANDS,
+            *course_kit.COMMANDS,
+            Verbs("badge", commands=course_badge.COMMANDS, help="Say, signed, that lessons were completed."),
+        ),
+    ),
+    "data": ("List, show and get data sets.", data.COMMANDS),
+    "evidence": ("Make and check evidence packs.", evidence.EVIDENCE),
+    "keys": ("Make and show the keys that packs are signed with.", evidence.KEYS),
+    "runs": ("List and show tracked runs, and put them side by side.", runs.COMMANDS),
 }
 for _command in (
     *stages.COMMANDS,
@@ -96,10 +98,11 @@ for _command in (
     *machine.COMMANDS,
     *registry.COMMANDS,
     *runs.TOP_COMMANDS,
+    *lab.COMMANDS,
 ):
     cli.add_command(_command)
-for _name, _commands in GROUPS.items():
-    cli.add_command(Verbs(_name, commands={str(c.name): c for c in _commands}, help=HELP[_name]))
+for _name, (_help, _commands) in GROUPS.items():
+    cli.add_command(Verbs(_name, commands=_commands, help=_help))
 
 
 def main(arguments: list[str] | None = None) -> None:
