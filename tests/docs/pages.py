@@ -58,6 +58,13 @@ def blocks() -> tuple[Block, ...]:
     return tuple(found)
 
 
+def lines(page: Path) -> list[str]:
+    """Return the commands of a page as they stand there, without comments behind them."""
+    bodies = re.findall(r"^```console\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    shown = [line[2:] for body in bodies for line in re.sub(r"\\\n\s*", "", body).splitlines() if line.startswith("$ ")]
+    return [re.sub(r"\s+# .*$", "", line).strip() for line in shown]
+
+
 def files(page: Path) -> dict[str, str]:
     """Return the files that a page shows, by name."""
     return dict(re.findall(FILE, page.read_text(), re.DOTALL | re.MULTILINE))
