@@ -9,6 +9,7 @@ import click
 from ai4diag.cli import show
 from ai4diag.cli.context import workspace
 from ai4diag.cli.course_check import check
+from ai4diag.cli.course_progress import board, forget, share
 
 
 @click.command("list")
@@ -51,4 +52,4 @@ def build(check: bool) -> None:
         raise VerifyError(f"Not what their source gives: {', '.join(differ)}.", "Run `ai4diag course build`.")
 
 
-COMMANDS: tuple[Any, ...] = (list_, check, build)
+COMMANDS: tuple[Any, ...] = (list_, check, share, forget, board, build)

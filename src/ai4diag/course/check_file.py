@@ -223,13 +223,15 @@ class _Class:
         lesson = ""
         try:
             lesson, text = read(path)
-        except Ai4diagError as error:
+        except ConfigError as error:
             return Checked(path, lesson, "refused", clean(str(error)))
         try:
             root = self._root(lesson)
             found = self._examined(number, root, lesson, text)
-        except (Ai4diagError, OSError, ValueError) as error:
+        except Ai4diagError as error:
             return Checked(path, lesson, "not checked", clean(str(error)))
+        except Exception as error:  # whatever it is, the others go on
+            return Checked(path, lesson, "not checked", clean(f"{type(error).__name__}: {error}"))
         return _checked(path, lesson, found)
 
     def _root(self, lesson: str) -> Path:
@@ -325,19 +327,22 @@ def _expectation(name: str, met: bool, found: str, expected: str) -> Expectation
 def _text(path: Path) -> str:
     """Read a file that is no link and not too large, whatever happens to its name meanwhile."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(path, "rb", opener=_no_link) as stream:
+            content = stream.read(LARGEST + 1) if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) else None
     except OSError as error:
         link = path.is_symlink()
         raise ConfigError("it is a link." if link else f"it cannot be read: {error.strerror}.") from None
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ConfigError("it is no file.")
-        content = stream.read(LARGEST + 1)
+    if content is None:
+        raise ConfigError("it is no file.")
     if len(content) > LARGEST:
         raise ConfigError(f"it is larger than {LARGEST:,} bytes; clear its outputs and save it.")
     with suppress(UnicodeDecodeError):
         return content.decode("utf-8")
     raise ConfigError("it is not the text of a notebook.")
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _is_cell(cell: Any) -> bool:

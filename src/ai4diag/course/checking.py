@@ -6,6 +6,7 @@ It judges in the learner's own kernel, hence quickly and kindly; `ai4diag course
 from __future__ import annotations
 
 import builtins
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -18,6 +19,7 @@ from ai4diag.course import lessons
 from ai4diag.course.answering import ask, read
 from ai4diag.course.exercise import Exercise, Expectation
 from ai4diag.course.plain import encode
+from ai4diag.course.progress import note
 from ai4diag.errors import UsageError
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.shown import Shown
@@ -91,6 +93,8 @@ def check(exercise: str, *, hint: int = 0, names: Mapping[str, Any] | None = Non
     found = lessons.find(exercise)
     root = Workspace.find(Path.cwd()).root
     expectations = tuple(examine(found, _notebook() if names is None else names, root, seed))
+    if trouble := note(root, found.id, expectations, hint):
+        warnings.warn(trouble, stacklevel=2)
     solved = all(item.met for item in expectations)
     level = hint or (0 if solved else 1)
     text = (*found.hints, found.worked)[level - 1] if level else ""

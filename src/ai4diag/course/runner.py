@@ -3,8 +3,9 @@
     python -P -m ai4diag.course.runner LESSON NOTEBOOK GIVEN CHANNEL
 
 Each line that it writes to the file descriptor CHANNEL is `<kind> <subject> <text>`: `started - -`; `cell 3 NameError:
-...` for a cell that raised; `ready - -` after the last one; one line per exercise; `done - -`. The file GIVEN is not there
-before `ready`. The learner's code runs in this process and may write such lines, too: they are judged like any other.
+...` for a cell that raised; `ready - -` after the last one; one line per exercise; `done - -`. The file GIVEN is not
+there before `ready`. The learner's code runs in this process and may write such lines, too: they are judged like any
+other.
 """
 
 from __future__ import annotations
