@@ -20,7 +20,9 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    """Add the pages to a Jupyter server."""
+    """Add the pages to a Jupyter server, and let it save pictures rather than views that die with their kernel."""
     from ai4diag.jupyter.pages import LatestReport, Tracking, add
+    from ai4diag.jupyter.saving import register
 
+    register(server)
     add(server, {"report": LatestReport, "mlflow": Tracking})

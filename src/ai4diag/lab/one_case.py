@@ -20,6 +20,7 @@ from ai4diag.shown import Shown, columns, html_table
 from ai4diag.tasks import task
 
 if TYPE_CHECKING:
+    from ai4diag.lab.interactive import Interactive
     from ai4diag.lab.volume import Shown3d
 
 OWN = ("case_id", "patient_id", "site", "truth", "event", "time_days", "size_0", "size_1", "size_2")
@@ -116,6 +117,20 @@ class Case(Shown):
         if self.picture is None:
             raise UsageError(f"{self.case_id} of {self.words} is a table row and has no picture.", "See `features`.")
         return self.picture.png
+
+    def interactive(self) -> Interactive:
+        """Return its volume in a view that can be scrolled, with the picture beside it for when there is no kernel.
+
+        Raises:
+            UsageError: it is no volume, or one of which the orientation is not known.
+            MachineError: ipyniivue is not installed.
+        """
+        from ai4diag.lab.interactive import Interactive
+        from ai4diag.lab.scan import affine_of
+
+        if "volumes.npy" not in self.prepared.facts["files"]:
+            raise UsageError(f"{self.case_id} of {self.words} is no volume in millimetres.", "Its picture shows it.")
+        return Interactive(self, self._shown_volume, affine_of(self.prepared, self.row))
 
     @property
     def said_truth(self) -> str:

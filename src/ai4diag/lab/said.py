@@ -69,7 +69,7 @@ def answer_words(line: Line | None, answers: Answers | None, target: str, classe
         return f"scores: {each}" if target == "multilabel" else f"{best} (scores: {each})"
     if target == "masks":
         values = zip(classes, dice_of(line, len(classes)), strict=True)
-        return "drawn beside the truth; Dice " + ", ".join(f"{name} {number(value)}" for name, value in values)
+        return "drawn in the picture; Dice " + ", ".join(f"{name} {number(value)}" for name, value in values)
     at = answers.at(line)
     if target == "boxes":
         shown = _with_shape(shown_boxes(line, at))

@@ -180,6 +180,6 @@ def _words(shown: Shown3d, names: Sequence[str]) -> str:
     planes = f"{', '.join(names)} plane of" if len(names) == 1 else f"Planes ({', '.join(names)}) of"
     return (
         f"{planes} {i} x {j} x {k} voxels of {steps} mm (right, front, head), drawn to scale, head or front at the "
-        "top. Radiological convention: the patient's right is on the left of the axial and coronal plane; in the sagittal "
-        f"one the front is on the left. {shown.notes}"
+        "top. Radiological convention: the patient's right is on the left of the axial and coronal plane; in the "
+        f"sagittal one the front is on the left. {shown.notes}"
     ).strip()
