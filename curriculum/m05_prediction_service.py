@@ -108,6 +108,9 @@ sorted(path.name for path in pipeline.iterdir() if path.is_file())
 # - `accept: {}`: the release gate. Empty means that nobody has said yet what is good enough.
 
 # %%
+lab.dataset("heart_failure")
+
+# %%
 table = pd.read_csv(here.root / "data" / "heart_failure" / "heart_failure_clinical_records_dataset.csv")
 died = table["DEATH_EVENT"].to_numpy()
 print(f"{len(table)} patients, {died.sum()} of them died during follow-up ({died.mean():.0%})")
@@ -266,25 +269,27 @@ if not here.fast:
 
 # %%
 others = [name for name in columns if name != "age"]
-age_alone = "data.drop=[" + ",".join(others) + "]"
-# !ai4diag run my-heart-failure --quick --set "{age_alone}"
+baseline = lab.execute("my-heart-failure", quick=True, changes=["data.drop=[" + ",".join(others) + "]"])
+print(baseline.headline)
 
 # %% [markdown]
-# The last lines show the estimate **on the test part**, with its interval, and the gate. Look away from it for now. If
-# you choose your model by its test result, the test part becomes part of the training, and nothing is left that could
-# tell the truth. For choosing there is the validation part.
+# `lab.execute` runs the same as `ai4diag run my-heart-failure --quick --set data.drop=[...]` in a terminal, shows a
+# bar for each stage, and returns the run.
 #
-# Now the model of your recipe.
+# The last line is the estimate **on the test part**. Look away from it for now. If you choose your model by its test
+# result, the test part becomes part of the training, and nothing is left that could tell the truth. For choosing there
+# is the validation part.
+#
+# Now the model of your recipe, this time by the command. Its lines from `package` on say whether the gate holds.
 
 # %%
 # !ai4diag run my-heart-failure --quick
 
 # %% [markdown]
-# `lab.run(...)` finds a run by the words of its command. `.predictions` is a table: one line per patient of validation
-# and test, with `part`, `truth` (1: died) and `score` (the model's probability).
+# `lab.run("my-heart-failure --quick")` finds the run of that command. The `.predictions` of a run are a table: one
+# line per patient of validation and test, with `part`, `truth` (1: died) and `score` (the model's probability).
 
 # %%
-baseline = lab.run(f'my-heart-failure --quick --set "{age_alone}"')
 baseline.predictions[["case_id", "part", "truth", "score"]].head(3)
 
 # %% [markdown]
@@ -294,8 +299,7 @@ baseline.predictions[["case_id", "part", "truth", "score"]].head(3)
 #    `roc_auc_score(truth, score)` is imported above.
 # 2. Let `baseline` be the run with age alone (it is, from the cell above).
 # 3. Let `model` be a run of `my-heart-failure` whose `validation_auroc` is higher. The run of your recipe may do. You
-#    may try others: `!ai4diag run my-heart-failure --quick --set model.network=gradient_boosting`, then
-#    `lab.run("my-heart-failure --quick --set model.network=gradient_boosting")`.
+#    may try others: `lab.execute("my-heart-failure", quick=True, changes=["model.network=gradient_boosting"])`.
 
 # %% tags=["exercise:m05.beats"]
 def validation_auroc(predictions):
@@ -337,7 +341,7 @@ first, second = baseline.record.run_id[:8], model.record.run_id[:8]
 
 # %%
 looks = pd.read_csv(pipeline / "looks.csv")
-print(f"models tested on this test part so far: {looks['model'].nunique()}; each look flatters the next result a little")
+print(f"models tested on this test part so far: {looks['model'].nunique()}; each look flatters the next result")
 
 # %% [markdown]
 # Read the sentence with the verdict, not the two values. Does the interval of the difference contain 0? Then no

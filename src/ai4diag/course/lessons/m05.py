@@ -193,7 +193,7 @@ class Threshold(Exercise):
     names = ("threshold_for", "threshold", "model")
     hints = (
         "Only the scores of the patients who died matter for sensitivity. Sort them, the highest first.",
-        "With `n` deaths, `needed = ceil(sensitivity * n)` must be found; the threshold is the needed-th highest score.",
+        "With `n` deaths, `needed = ceil(sensitivity * n)` must be found: the threshold is the needed-th highest.",
     )
     worked = (
         "Five died, with scores 0.9, 0.7, 0.6, 0.4, 0.2; 0.8 is wanted. 0.8 x 5 = 4 of them must be called, so the "
