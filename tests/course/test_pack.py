@@ -63,7 +63,7 @@ def test_it_installs_and_solves_a_lesson_without_a_network(pack):
 def test_a_damaged_file_is_named(pack, tmp_path):
     copy = tmp_path / "pack"
     copy.mkdir()
-    for path in pack.iterdir():
+    for path in pack.glob("[!.]*"):
         if path.is_dir():
             (copy / path.name).symlink_to(path)
         else:
