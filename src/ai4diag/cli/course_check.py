@@ -16,6 +16,9 @@ from ai4diag.cli.context import workspace
 if TYPE_CHECKING:
     from ai4diag.course.check_file import Checked
 
+WIDEST = 60
+"""Characters of a file's name that are shown: its last ones."""
+
 
 @click.command("check")
 @click.argument("words", metavar="FILE|FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -104,9 +107,10 @@ def _show(results: Sequence[Checked]) -> None:
 
 
 def _name(result: Checked) -> str:
-    from ai4diag.course.check_file import clean
+    from ai4diag.course.untrusted import clean
 
-    return clean(show.relative(result.path), 60)
+    name = clean(show.relative(result.path), 4096)
+    return name if len(name) <= WIDEST else "…" + name[1 - WIDEST :]
 
 
 def _state(result: Checked) -> str:

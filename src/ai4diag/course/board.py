@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
@@ -21,7 +21,8 @@ from markupsafe import Markup
 
 from ai4diag.course import lessons
 from ai4diag.course.progress import PSEUDONYM
-from ai4diag.errors import UsageError
+from ai4diag.course.untrusted import opened
+from ai4diag.errors import ConfigError, UsageError
 
 STUCK = timedelta(minutes=8)
 """From so long after a first attempt without success, somebody is stuck."""
@@ -192,16 +193,9 @@ def _times(number: int) -> str:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of the end of a file that is no link."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return
-    with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            return
-        stream.seek(max(0, status.st_size - MOST_BYTES))
+    """Yield the lines of the end of a file; none of what is no file."""
+    with suppress(ConfigError), opened(path) as stream:
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - MOST_BYTES))
         yield from (line for line in stream.read(MOST_BYTES).split(b"\n") if line.strip())
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from ai4diag.course import lesson as headers
 from ai4diag.course.examine import JUDGING_S, remove
 from ai4diag.course.exercise import Expectation
 from ai4diag.course.place import lacking
+from ai4diag.course.untrusted import clean, opened
 from ai4diag.course.watch import end
 from ai4diag.errors import Ai4diagError, ConfigError, DataError, UsageError
 from ai4diag.pipelines.workspace import Workspace
@@ -188,12 +188,6 @@ def check(
     return [results[number] for number in range(len(paths))]
 
 
-def clean(text: str, longest: int = 400) -> str:
-    """Return a text that somebody else wrote so that a terminal shows it and does nothing else."""
-    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[: longest + 1])
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
-
-
 class _Class:
     """The workspaces and processes of one call of `check`."""
 
@@ -325,24 +319,13 @@ def _expectation(name: str, met: bool, found: str, expected: str) -> Expectation
 
 
 def _text(path: Path) -> str:
-    """Read a file that is no link and not too large, whatever happens to its name meanwhile."""
-    try:
-        with open(path, "rb", opener=_no_link) as stream:
-            content = stream.read(LARGEST + 1) if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) else None
-    except OSError as error:
-        link = path.is_symlink()
-        raise ConfigError("it is a link." if link else f"it cannot be read: {error.strerror}.") from None
-    if content is None:
-        raise ConfigError("it is no file.")
+    with opened(path) as stream:
+        content = stream.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise ConfigError(f"it is larger than {LARGEST:,} bytes; clear its outputs and save it.")
     with suppress(UnicodeDecodeError):
         return content.decode("utf-8")
     raise ConfigError("it is not the text of a notebook.")
-
-
-def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _is_cell(cell: Any) -> bool:
