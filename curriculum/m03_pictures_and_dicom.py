@@ -130,6 +130,7 @@ print("slope:", one.RescaleSlope, "  intercept:", one.RescaleIntercept)
 # Define `window(stored, slope, intercept, centre, width)`. `stored` is an array of whole numbers of any shape; the
 # result is an array of the same shape with real numbers from 0 (black) to 1 (white). Centre and width are in HU.
 
+
 # %% tags=["exercise:m03.window"]
 def window(stored, slope, intercept, centre, width):
     """Return greys from 0 to 1."""
@@ -225,17 +226,17 @@ figure.tight_layout()
 # Define `resampled(array, affine, spacing_mm)`. `array` is `(i, j, k)`, `spacing_mm` three numbers. Return two
 # things: the new array `(i, j, k)`, and the new affine.
 
+
 # %% tags=["exercise:m03.resample"]
 def resampled(array, affine, spacing_mm):
     """Return array and affine at another spacing."""
-    # --- solution
     new_affine, sides = grid.finer(affine, array.shape, spacing_mm)
+    # --- solution
     places = grid.places(new_affine, sides, affine)
     return grid.linear(array[None], places)[0], new_affine
     # --- learner
-    # new_affine, sides = grid.finer(...)
     # # array[None] puts a channel in front, [0] takes it away
-    # return ..., new_affine
+    # return array, new_affine
     # --- end
 
 
@@ -300,17 +301,14 @@ figure.tight_layout()
 # `Volume(array, affine)` wants a channel first. `volume.canonical()` gives the same volume in RAS order;
 # `volume.back(array)` brings an array `(channels, i, j, k)` from RAS order to the axes of `volume`.
 
+
 # %% tags=["exercise:m03.overlay"]
 def onto(mask, mask_affine, image_shape, image_affine):
     """Return the mask with the axes of the image."""
+    like = Volume(np.zeros((1, *image_shape), np.uint8), image_affine)
     # --- solution
     upright = Volume(mask[None], mask_affine).canonical()
-    like = Volume(np.zeros((1, *image_shape), np.uint8), image_affine)
     return like.back(upright.array)[0]
-    # --- learner
-    # upright = Volume(mask[None], mask_affine).canonical()
-    # like = Volume(np.zeros((1, *image_shape), np.uint8), image_affine)
-    # return ...
     # --- end
 
 
@@ -400,21 +398,17 @@ print("FERENCZY in the NIfTI file:", b"FERENCZY" in (here.folder / "head.nii").r
 # their values, those of them that were there, and nothing else: no names, numbers, dates or UIDs, none in sequences,
 # private elements or free text. Leave the dataset that you were given as it is.
 
+
 # %% tags=["exercise:m03.clean"]
 def clean(dataset):
     """Return a dataset that holds what is needed and nothing else."""
-    # --- solution
     kept = pydicom.Dataset()
     for keyword in KEEP:
+        # --- solution
         if keyword in dataset:
             kept[keyword] = dataset[keyword]
+        # --- end
     return kept
-    # --- learner
-    # kept = pydicom.Dataset()
-    # for keyword in KEEP:
-    #     ...
-    # return kept
-    # --- end
 
 
 # %%
@@ -455,6 +449,7 @@ figure.tight_layout()
 # What does help: ultrasound files often say which rectangle holds the *picture* (`SequenceOfUltrasoundRegions`). Keep
 # the rectangle and black out the rest; where nothing is said, share nothing until a person has looked.
 
+
 # %%
 def region_of(scan):
     """Return the rectangle of the picture: columns x0 to x1, rows y0 to y1, the last included; None: not said."""
@@ -477,6 +472,7 @@ def region_of(scan):
 # returns. Give an array of the same shape and type with 0 outside the rectangle, and leave `pixels` as it is. x counts
 # columns, y counts rows, `x1` and `y1` still belong to the picture. Where `region` is None, return None: nothing is
 # shared.
+
 
 # %% tags=["exercise:m03.pixels"]
 def to_share(pixels, region):
