@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 from ai4diag.tracking.store import connect, explained, locate, quietly
 
@@ -31,6 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--uds", type=Path)
     given = parser.parse_args(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # uvicorn hands them on when it has ended; then we tidy up
+        signal.signal(number, _leave)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     import uvicorn  # before mlflow.server, which takes it for a sign that it runs as a server
 
@@ -53,6 +56,10 @@ def main(arguments: list[str] | None = None) -> None:
             given.uds.unlink(missing_ok=True)
             with suppress(OSError):  # it holds something else
                 given.uds.parent.rmdir()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
 
 
 def _end_with(parent: int) -> None:
