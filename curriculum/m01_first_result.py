@@ -117,8 +117,7 @@ first
 # 3. **of 100 malignant cases the model finds about ...**, and on how many cases that was tested;
 # 4. the **release gate**: what the recipe demands before a bundle is made. It is asked of the lower limit of the
 #    interval;
-# 5. **models tested on these cases**: trying many models on the same test patients and keeping the best flatters
-#    himself a little.
+# 5. **models tested on these cases**: to try many models on the same test patients and keep the best one flatters it.
 
 # %%
 first.report

@@ -104,8 +104,8 @@ table = lab.run("parkinsons-voice").table()
 table[table["name"] == "auroc"][["part", "value", "low", "high", "n", "n_patients"]]
 
 # %% [markdown]
-# There are the two numbers of the brochure. The first is the answer for Ingrid, and its interval says how little 32
-# people tell.
+# One of the two is the number of the brochure. The other, by person, is the answer for Ingrid, and its interval says
+# how little 32 people tell.
 #
 # What if somebody writes the wrong split into the recipe? `prepare` divides the cases, and it looks for leaks before
 # anything is trained. It stops:
@@ -163,8 +163,8 @@ for row in findings.itertuples():
 
 # %% [markdown]
 # Equal pictures are found by a hash of their bytes. The last finding is of another kind: two pictures with different
-# bytes that are nearly one. Look at them. Same ribs, same heart, same shadow: one child, one moment, once for training
-# and once for validation.
+# bytes that are nearly one. Look at them: the same ribs and shadows, a little moved. It looks like one child, once for
+# training and once for validation. Nobody here can know; somebody would have to ask the hospital.
 
 # %%
 raw = np.load(here.root / "data" / "pneumoniamnist_reconstructed" / "pneumoniamnist_reconstructed.npz")
@@ -181,8 +181,8 @@ hashes = [hashlib.sha256(picture.tobytes()).hexdigest()[:8] for picture in pair.
 print(f"hashes {hashes}, correlation {same:.3f}")
 
 # %% [markdown]
-# A hash says nothing here: one grey value changed, and it is another hash. **Correlation** compares how light and dark
-# lie, and does not mind brightness or contrast. How alike are two different children?
+# A hash says nothing here: one grey value changed, and it is another hash. **Correlation** compares where it is light
+# and where dark, and does not mind brightness or contrast. How alike are two different children?
 
 # %%
 few = raw["test_images"][:200].reshape(200, -1)
@@ -190,6 +190,11 @@ likeness = np.corrcoef(few)[np.triu_indices(200, k=1)]
 print(f"pairs of test pictures: half correlate above {np.median(likeness):.2f}, the most alike {likeness.max():.3f}")
 
 # %% [markdown]
+# Chest X-rays are all alike. Plain correlation is enough for a copy that is only lighter or flatter, and not for a pair
+# that was moved like the one above: compare its correlation with the most alike strangers. The product undoes a shift
+# or a crop, takes the coarse brightness away, and asks how far a pair stands out ([how well that
+# works](../docs/concepts/splits-and-leaks.md)). You begin with the simpler case.
+#
 # ### Exercise: find the copies
 #
 # Somebody put together a data set from two sources, and some children came twice. Define `find_copies(pictures)`.
@@ -208,10 +213,9 @@ def find_copies(pictures):
 
 
 # %% [markdown]
-# The product goes further: it looks at pictures turned, mirrored, cropped and resized, and asks how far a pair stands
-# out in its data set ([how well](../docs/concepts/splits-and-leaks.md)). What stands in two parts and touches the test
-# part is an error, and stops. Three ways on: take the copy out, give both the same patient, or let it stand and **say
-# why** (`data.waive`, with a reason that is printed in the report).
+# A copy that stands in two parts and touches the test part is an error: `prepare` stops. Three ways on: take the copy
+# out, give both the same patient, or let it stand and **say why** (`data.waive`, with a reason that is printed in the
+# report).
 
 # %% [markdown] tags=["trainer"]
 # **34 to 58 minutes.** Let everybody look at the two pictures before the correlation is shown; ask for a vote: one
@@ -259,7 +263,7 @@ for ill, face in ((1, "0.2"), (0, "white")):
     axes.plot(score[chosen], height, "o", color="0.2", markerfacecolor=face, markersize=4, label=label)
 axes.set_yticks([0, 1], ["north", "south"])
 axes.set_xlabel("score of the model (no unit)")
-axes.legend(loc="upper left", fontsize=8)
+axes.legend(loc="center left", fontsize=8)
 figure.tight_layout()
 print(f"pooled AUROC: {roc_auc_score(truth, score):.2f}")
 

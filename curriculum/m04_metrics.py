@@ -85,8 +85,7 @@ table
 # - **Sensitivity**: of the ill, the share that is found. It looks along the row *ill* and nowhere else.
 # - **Specificity**: of the well, the share that is cleared. It looks along the row *well*.
 #
-# Without a single ill patient there is no sensitivity. Not 0, not 1: undefined, NaN. Half of the errors in published
-# tables begin where a programme wrote a number there.
+# Without a single ill patient there is no sensitivity. Not 0, not 1: undefined, NaN.
 #
 # ### Exercise: found and cleared
 #
@@ -303,7 +302,7 @@ for place, (label, (low, high)) in enumerate(limits.items()):
     axes.hlines(place, low, high, color="0", linewidth=3, linestyle="--" if "wrong" in label else "-")
     print(f"{label}: {low:.3f} to {high:.3f}")
 axes.set_yticks(range(3), limits)
-axes.invert_yaxis()
+axes.set_ylim(2.5, -0.5)
 axes.set_xlabel("share of recordings that are right, 95 % interval")
 figure.tight_layout()
 
@@ -360,8 +359,8 @@ def mean_dice(pairs):
 
 
 # %% [markdown]
-# Try it on a drawn case. The radiologist's area is a disc; the model's is the same disc, a little too low. On the left
-# is what only the radiologist marked (dark), in the middle tone what both did, and light what only the model did.
+# Try it on a drawn case. The radiologist's area is a disc; the model's is the same disc, a little too low. Dark, at the
+# top: what only the radiologist marked. The middle tone: what both did. Light, at the bottom: what only the model did.
 
 # %%
 rows, columns = np.mgrid[:40, :40]
@@ -406,6 +405,7 @@ figure, axes = plt.subplots(figsize=(7, 2.2))
 axes.hlines(sites["site"], sites["low"], sites["high"], color="0")
 axes.plot(sites["value"], sites["site"], "o", color="0")
 axes.axvline(0.5, linestyle=":", color="0.4")
+axes.margins(y=0.2)
 axes.set_xlabel("AUROC (no unit), 95 % interval")
 figure.tight_layout()
 print(test.groupby("site")["truth"].agg(patients="size", ill="sum"))
@@ -454,8 +454,8 @@ def not_shown(rows):
 # **Misconception:** "Switzerland has the best AUROC." **Say:** One healthy patient. Look at the counts before the
 # value. And an interval above 0.5 there says that this one healthy patient ranked low, nothing about the next one.
 #
-# Discussion: the model misses more ill women than ill men at the same threshold. Is it the model, the threshold, or the
-# number of women tested? What would you do before selling it?
+# Discussion: how many of 100 ill women does the model miss, how many of 100 ill men, at the same threshold? Is it the
+# model, the threshold, or the number of women tested? What would you do before selling it?
 
 # %% [markdown]
 # ## Key points
