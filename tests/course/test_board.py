@@ -63,6 +63,12 @@ def test_the_longest_stuck_stands_first(tmp_path):
     assert "m01" not in table  # nobody tried it
 
 
+def test_the_lesson_that_was_tried_last_stands_first(tmp_path):
+    write(tmp_path, "ada", line(50, "m04.dice", 3), line(1, "m01.quiz", 1))
+    page = board.render(board.read(tmp_path, KNOWN, NOW), KNOWN, NOW)
+    assert page.index("Lesson m01") < page.index("Lesson m04")
+
+
 def test_attempts_are_counted_until_the_first_success(tmp_path):
     write(tmp_path, "ada", line(9, "m04.dice", 1, hint=2), line(8, "m04.dice", 3), line(7, "m04.dice", 3))
     write(tmp_path, "grace", line(3, "m04.dice", 2), line(2, "m04.dice", 1))

@@ -81,6 +81,19 @@ def test_the_command_says_what_is_solved_and_ends_with_0_or_10(school, tmp_path)
     assert "2 of 3 notebooks not solved" in done.stderr
 
 
+@pytest.mark.slow
+def test_forty_notebooks_of_a_class_are_checked_together(school, tmp_path):
+    needs_isolation()
+    for number in range(39):
+        text = school.hand_in("learner", *ALL[: number % 4]).read_text()
+        (tmp_path / f"learner-{number:02}.ipynb").write_text(text)
+    (tmp_path / "broken.ipynb").write_text("{")
+    broken, *rest = school.check(*check_file.notebooks([tmp_path]), seconds=120, jobs=os.cpu_count() or 1)
+    assert broken.state == "refused"
+    assert [sum(states(found).values()) for found in rest] == [number % 4 for number in range(39)]
+    assert [found.path.name for found in rest] == [f"learner-{number:02}.ipynb" for number in range(39)]
+
+
 def test_files_and_folders_are_named_once_and_in_order(tmp_path):
     for name in ("b.ipynb", "a.ipynb", ".hidden.ipynb", "notes.txt"):
         (tmp_path / name).write_text("")

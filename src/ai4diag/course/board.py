@@ -129,10 +129,14 @@ def known() -> dict[str, list[str]]:
 
 
 def render(learners: Sequence[Learner], known: Mapping[str, Sequence[str]], now: datetime) -> str:
-    """Return the page; stuck learners first, the longest before all. The same arguments give the same bytes."""
+    """Return the page; the same arguments give the same bytes.
+
+    Stuck learners stand first, the longest before all; so does the lesson that was tried last.
+    """
     order = {"stuck": 0, "working": 1, "away": 2}
     placed = sorted(learners, key=lambda item: (order[item.state(now)[0]], -item.state(now)[1], item.name))
-    tried = {attempt.exercise for learner in learners for attempt in learner.attempts}
+    attempts = sorted((item for learner in learners for item in learner.attempts), key=lambda item: item.time)
+    tried = list(dict.fromkeys(item.exercise.partition(".")[0] for item in reversed(attempts)))
     environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
     return environment.from_string(_resource("ai4diag.course", "board.html")).render(
         css=Markup(_resource("ai4diag.evaluation.report", "report.css")),  # noqa: S704 - our own file
@@ -149,8 +153,7 @@ def render(learners: Sequence[Learner], known: Mapping[str, Sequence[str]], now:
                     if any(learner.at(name) for name in names)
                 ],
             }
-            for lesson, names in known.items()
-            if tried & set(names)
+            for lesson, names in ((lesson, known[lesson]) for lesson in tried)
         ],
         damaged=sum(learner.damaged for learner in learners),
         minutes=int(STUCK.total_seconds() // 60),
