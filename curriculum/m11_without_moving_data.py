@@ -173,9 +173,9 @@ for axis, name in zip(axes, ["auroc", "accuracy"], strict=True):
 figure.tight_layout()
 
 # %% [markdown]
-# *What to see:* one line per hospital, its length is the interval, the square is all four together. The smaller the
-# hospital, the longer its line. Switzerland has the best values and the fewest patients. The pooled line is short,
-# and belongs to no hospital.
+# *What to see:* one line per hospital, its length is the interval, the square is all four together. The pooled line
+# is the shortest, and belongs to no hospital. Switzerland has the best values, and 16 patients of whom one is
+# healthy: its AUROC compares everybody with this one, and even its interval flatters. The run's note says so.
 
 # %% [markdown] tags=["trainer"]
 # **Misconception:** "The pooled AUROC is what a new hospital can expect." **Say:** nobody is treated in the pool. The
@@ -329,10 +329,12 @@ print(f"AUROC of all patients together          {run['auroc'].value:.4f}")
 #
 # ### Exercise: an interval from two counts
 #
-# A bootstrap needs rows. From counts alone, Wilson's formula gives an interval of a proportion $p = k / n$, with
-# $z = 1.96$ for 95 %:
+# A bootstrap needs rows. From counts alone, Wilson's formula gives an interval of a share p = k / n; z is 1.96 for 95
+# %:
 #
-# $$\frac{p + \frac{z^2}{2n} \pm z \sqrt{\frac{p(1-p)}{n} + \frac{z^2}{4n^2}}}{1 + \frac{z^2}{n}}$$
+#     middle = (p + z²/(2n)) / (1 + z²/n)
+#     half   = z / (1 + z²/n) · √( p(1-p)/n + z²/(4n²) )
+#     low, high = middle - half, middle + half
 #
 # Write `interval(k, n)` and return the list `[low, high]`. Without patients (`n == 0`) both are `math.nan`.
 
@@ -387,7 +389,7 @@ mix = pd.DataFrame(raw).T
 greys = ["0.1", "0.4", "0.65", "0.85"]
 axis = mix.drop(columns="patients").T.plot.bar(figsize=(9, 2.8), color=greys, edgecolor="black")
 axis.set_ylabel("share of patients")
-axis.set_xticklabels(["ill", *(f"{name} missing" for name in mix.columns[2:])], rotation=0)
+axis.set_xticklabels(["ill", *(f"{name}\nmissing" for name in mix.columns[2:])], rotation=0)
 mix.round(2)
 
 # %% [markdown]
@@ -427,7 +429,7 @@ for site in SITES:
     print(f"{site:12} {ill.mean():5.0%} ill: {own} | at 50 %: {same}")
 
 # %% [markdown]
-# Left of the bar, as it is; right of it, at 50 % for everybody. The order of the hospitals changes. (With one healthy
+# Left of the bar, as it is; right of it, at 50 % for everybody. Compare the order of the hospitals. (With one healthy
 # patient, Switzerland's specificity is 0 or 1; its right side means nothing.) What is left of a difference at the
 # same prevalence is worth a conversation with that hospital: how were patients chosen, how was each finding measured?
 
@@ -452,7 +454,7 @@ prepared = Prepared.open(workspace.pipeline("heart-disease").out / "prepared")
 fold = prepared.folds()[0]
 column = {item["name"]: prepared.features[:, i] for i, item in enumerate(prepared.facts["features"])}
 chosen = [column["age"], column["sex"], column["thalach"], column["exang"], column["oldpeak"], column["cp"] == 3]
-values = np.column_stack([np.asarray(item, float) for item in chosen])  # (patients, 6); cp 3: pain without angina
+values = np.column_stack([np.asarray(item, float) for item in chosen])  # (patients, 6); cp 3: no pain
 ill, site_of = prepared.index["truth"].to_numpy(), prepared.index["site"].to_numpy()
 learn = np.isin(np.arange(len(ill)), np.concatenate([fold.train, fold.validation]))
 
@@ -468,12 +470,12 @@ print("mean from sums ", mean.round(3), "\nmean from rows ", values[learn].mean(
 #
 # ### Exercise: a step of learning from sums
 #
-# A logistic regression has coefficients `w`; its answers are $p = 1 / (1 + e^{-Xw})$. One step of learning follows
-# the gradient of the log loss. Write two functions:
+# A logistic regression has coefficients `w`; its answers are `p = 1 / (1 + np.exp(-X @ w))`. One step of learning
+# follows the gradient of the log loss. Write two functions:
 #
 # - `site_sums(X, y, w)`, in a hospital: `X` is an array `(patients, columns)`, `y` has 0 or 1 per patient, `w` a
 #   coefficient per column. Return the dict `{"n": number of patients, "gradient": array}` and nothing else. The
-#   gradient is the **sum** over the patients of $(p - y)$ times the patient's row: `X.T @ (p - y)`.
+#   gradient is the **sum** over the patients of `p - y` times the patient's row: `X.T @ (p - y)`.
 # - `federated_step(w, sent, rate)`, at the coordinator: `sent` is the list of these dicts. Return `w` minus `rate`
 #   times the mean gradient of all patients of all hospitals.
 
