@@ -78,6 +78,8 @@ def test_what_the_recipe_sets_is_taken():
     [
         (UNet(patch=(32, 50, 32)), 4, "side 2 must be a multiple of 8"),
         (UNet(window=(32, 50, 32)), 4, "model.window is 32 x 50 x 32; with 4 stages side 2 must be a multiple of 8"),
+        (UNet(window=(8, 8, 8)), 4, "model.window is 8 x 8 x 8; with 4 stages one voxel is left"),
+        (UNet(patch=(8, 8, 8), stages=4), 4, "model.patch is 8 x 8 x 8; with 4 stages one voxel is left"),
         (UNet(dimensions=2, patch=(32, 32, 8)), 4, "in two dimensions it is 1 along axis 1"),
         (UNet(patch=(4, 4, 4)), 4, "too small for two stages"),
         (UNet(patch=(64, 64, 64), memory_gb=0.5), 64, "Lower train.batch_size to"),

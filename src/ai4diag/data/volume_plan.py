@@ -325,6 +325,12 @@ def _refuse_odd(name: str, sides: Sides, strides: Sequence[Sides]) -> None:
                 f"{step}.",
                 "Choose such sides, or fewer model.stages.",
             )
+    if math.prod(sides) == math.prod(math.prod(stride) for stride in strides):
+        raise ConfigError(
+            f"model.{name} is {_by(sides)}; with {len(strides) + 1} stages one voxel is left of it, which has no "
+            "spread to be normalised by.",
+            "Choose larger sides, or fewer model.stages.",
+        )
 
 
 def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
