@@ -22,10 +22,16 @@ class Page(HTMLParser):
 
     def __init__(self, content):
         super().__init__()
-        self.open, self.texts, self.frames = [], [], []
+        self.open, self.texts, self.frames, self.images = [], [], [], 0
         self.feed(content)
         self.close()
         assert self.open == []
+
+    def handle_startendtag(self, tag, attrs):
+        assert tag == "img"
+        assert dict(attrs)["alt"]
+        assert dict(attrs)["src"].startswith("data:image/png;base64,")
+        self.images += 1
 
     def handle_starttag(self, tag, attrs):
         self.open.append(tag)

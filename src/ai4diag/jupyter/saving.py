@@ -19,7 +19,7 @@ def register(server: Any) -> None:
     settings say; a hook that somebody set there is left alone.
     """
     server.contents_manager.register_pre_save_hook(keep_pictures)
-    server.config.ContentsManager.setdefault("pre_save_hook", keep_pictures)
+    server.config.ContentsManager.setdefault("pre_save_hook", f"{__name__}.{keep_pictures.__name__}")
 
 
 def keep_pictures(model: dict[str, Any], **_: Any) -> None:

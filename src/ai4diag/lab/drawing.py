@@ -21,7 +21,7 @@ TRUTH, ANSWER, IGNORED = "#ffe14d", "#7df9ff", "#ffffff"
 """Colours of outlines; those of the report. The lines differ too: solid, dashed, dotted."""
 LINES: dict[str, dict[str, Any]] = {
     "truth": {"color": TRUTH, "linestyle": "-"},
-    "model's answer": {"color": ANSWER, "linestyle": (0, (4, 2))},
+    "model's answer": {"color": ANSWER, "linestyle": (0, (4, 2.6))},
     "to ignore": {"color": IGNORED, "linestyle": (0, (1, 1.5))},
 }
 """How each kind of outline is drawn."""
