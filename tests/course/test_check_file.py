@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -153,16 +152,15 @@ def test_a_plain_process_is_limited_in_time_and_ends_with_what_it_started(school
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_no_process_and_no_folder(school):
+def test_ctrl_c_leaves_no_process_and_no_folder(school, tmp_path):
     needs_isolation()
     mark = f"ai4diag-ctrl-c-{os.getpid()}"
     stay = f"import subprocess\nsubprocess.Popen(['bash', '-c', 'exec -a {mark} sleep 300'], start_new_session=True)"
     path = school.hand_in("stay", stay, "import time\ntime.sleep(300)")
-    before = set(Path(tempfile.gettempdir()).glob("ai4diag-check-*"))
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "ai4diag", "course", "check", str(path)],
         cwd=school.workspace.root,
-        env=os.environ | {"PYTHONPATH": str(school.package.parent)},
+        env=os.environ | {"PYTHONPATH": str(school.package.parent), "TMPDIR": str(tmp_path)},
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
@@ -172,7 +170,7 @@ def test_ctrl_c_leaves_no_process_and_no_folder(school):
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     wait_for(lambda: not marked(mark))
-    assert set(Path(tempfile.gettempdir()).glob("ai4diag-check-*")) <= before
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -283,9 +283,11 @@ def test_a_header_that_asks_for_other_folders_gets_the_lessons_own(school):
 
 
 @pytest.mark.slow
-def test_what_it_wrote_is_removed_however_deep_and_locked(school):
-    before = set(Path(tempfile.gettempdir()).glob("ai4diag-check-*"))
+def test_what_it_wrote_is_removed_however_deep_and_locked(school, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     deep = "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\n"
     locked = "os.makedirs('/tmp/locked/in')\nos.chmod('/tmp/locked', 0)"
-    school.check(school.hand_in("deep", deep, locked))
-    assert set(Path(tempfile.gettempdir()).glob("ai4diag-check-*")) <= before
+    (found,) = school.check(school.hand_in("deep", deep, locked, "raise RuntimeError(len(os.getcwd()))"))
+    assert len(found.cells) == 1
+    assert int(found.cells[0][1].split()[-1]) > 6000  # it was deep
+    assert list(tmp_path.iterdir()) == []

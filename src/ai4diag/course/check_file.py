@@ -267,6 +267,7 @@ class _Class:
         return found
 
     def _start(self) -> subprocess.Popen[str]:
+        path = [str(sandbox.PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         with self.making:
             if self.closed:
                 raise DataError("interrupted")
@@ -277,7 +278,7 @@ class _Class:
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
-                env=os.environ | {"PYTHONPATH": str(sandbox.PACKAGE.parent), "OMP_WAIT_POLICY": "PASSIVE"},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(path), "OMP_WAIT_POLICY": "PASSIVE"},
             )
             self.running.add(process)
         return process
