@@ -259,8 +259,8 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "a good result does not excuse an unforeseen change": ("new assessment", {"settings": "other", "low": 0.05}),
     "one unforeseen change among foreseen ones counts": ("new assessment", {"settings": "both"}),
     "a missed gate is refused": ("refuse", {"low": -0.02}),
-    "a difference that may be worse than the margin is refused": ("refuse", {"difference": -0.01}),
-    "a slightly worse value within the margin is released": ("release", {"difference": 0.01}),
+    "a difference that may be worse than the margin is refused": ("refuse", {"difference": -0.006}),
+    "a slightly worse value within the margin is released": ("release", {"difference": 0.002}),
     "an undefined lower limit is refused": ("refuse", {"low": math.nan}),
 }
 
