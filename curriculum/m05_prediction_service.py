@@ -269,27 +269,26 @@ if not here.fast:
 
 # %%
 others = [name for name in columns if name != "age"]
-baseline = lab.execute("my-heart-failure", quick=True, changes=["data.drop=[" + ",".join(others) + "]"])
-print(baseline.headline)
+age_alone = "data.drop=[" + ",".join(others) + "]"
+# !ai4diag run my-heart-failure --quick --set "{age_alone}"
 
 # %% [markdown]
-# `lab.execute` runs the same as `ai4diag run my-heart-failure --quick --set data.drop=[...]` in a terminal, shows a
-# bar for each stage, and returns the run.
+# The last lines show the estimate **on the test part**, and whether the gate holds. Look away from them for now. If
+# you choose your model by its test result, the test part becomes part of the training, and nothing is left that could
+# tell the truth. For choosing there is the validation part.
 #
-# The last line is the estimate **on the test part**. Look away from it for now. If you choose your model by its test
-# result, the test part becomes part of the training, and nothing is left that could tell the truth. For choosing there
-# is the validation part.
-#
-# Now the model of your recipe, this time by the command. Its lines from `package` on say whether the gate holds.
+# Now the model of your recipe. `lab.execute` runs the same as `ai4diag run my-heart-failure --quick` in a terminal,
+# and shows a bar for each stage.
 
 # %%
-# !ai4diag run my-heart-failure --quick
+lab.execute("my-heart-failure", quick=True).headline
 
 # %% [markdown]
-# `lab.run("my-heart-failure --quick")` finds the run of that command. The `.predictions` of a run are a table: one
-# line per patient of validation and test, with `part`, `truth` (1: died) and `score` (the model's probability).
+# `lab.run(...)` finds a finished run by the words of its command. The `.predictions` of a run are a table: one line
+# per patient of validation and test, with `part`, `truth` (1: died) and `score` (the model's probability).
 
 # %%
+baseline = lab.run(f'my-heart-failure --quick --set "{age_alone}"')
 baseline.predictions[["case_id", "part", "truth", "score"]].head(3)
 
 # %% [markdown]
@@ -522,10 +521,11 @@ model.report
 
 # %% [markdown]
 # *Above stands the report of the run, in a frame.* Read its first page, "In plain words", with the eyes of the head of
-# the hospital.
+# the hospital. It begins with "Not written yet": nobody has filled in `README.md`. Who asks which question about whom,
+# on whom was the model not tested, how does it fail? No measurement can answer that for you.
 #
-# What now? Not: write 0.55 into `accept`. The gate came from what patients need, and a model cannot change that. The
-# honest answers are "more patients", "better measurements", or "no service". All three are results.
+# What now? Not: write a smaller number into `accept`. The gate came from what patients need, and a model cannot change
+# that. The honest answers are "more patients", "better measurements", or "no service". All three are results.
 
 # %% [markdown] tags=["trainer"]
 # **Misconception:** "The gate failed, so the lesson failed." **Say:** "The gate did its work. You would have started a
