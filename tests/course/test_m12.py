@@ -18,7 +18,7 @@ from ai4diag.types import Estimate
 SEEDS = range(5)
 ANSWERS = {
     "target_population": "Adults of a chest pain unit who may need an angiography; not people after a heart attack.",
-    "intended_users": "Cardiologists of the unit, after an hour's training on what the number means and where it fails.",
+    "intended_users": "Cardiologists of the unit, after an hour's training on what the number means and on its limits.",
     "clinical_context": "History, electrocardiogram and exercise test decide today; the number stands beside them.",
     "setting": "Cardiology departments of four hospitals in three countries, in which all ten findings are measured.",
 }

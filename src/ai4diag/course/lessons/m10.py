@@ -14,10 +14,8 @@ from ai4diag.course.quiz import Question, Quiz
 
 NAMES = ("voice-screen", "chest-films", "wound-area", "sleep-apnoea", "retina-check")
 LEAVES = {
-    "the recipe, its code and its page are published": (
-        "pipelines/{p}/pipeline.yaml",
-        "pipelines/{p}/pipeline.py",
-        "pipelines/{p}/README.md",
+    "the recipe, its code and its page are published": tuple(
+        f"pipelines/{{p}}/{name}" for name in ("pipeline.yaml", "pipeline.py", "README.md")
     ),
     "the dataset card is published": ("datasets/{d}.yaml",),
     "the estimates are published, so that somebody can compare": ("pipelines/{p}/out/estimates.json",),
@@ -352,9 +350,8 @@ def _causes(mine: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
 
 def _pair(random: np.random.Generator, number: int) -> dict[str, Any]:
     """Return two locks of one pipeline; number says what differs."""
-    setting, at = [("train.epochs", 300), ("model.l2", 1), ("train.seed", 7), ("train.learning_rate", 0.05)][
-        int(random.integers(4))
-    ]
+    settings = (("train.epochs", 300), ("model.l2", 1), ("train.seed", 7), ("train.learning_rate", 0.05))
+    setting, at = settings[int(random.integers(4))]
 
     def fresh() -> str:
         return f"{random.integers(2**60):015x}"
@@ -372,15 +369,16 @@ def _pair(random: np.random.Generator, number: int) -> dict[str, Any]:
             "evaluate": {"inputs": evaluate, "outputs": {"out/estimates.json": sums["estimates"]}},
         }
 
-    after = ("model", "predictions", "estimates")
-    renewed: tuple[str, ...] = (
-        (),
+    after = ["model", "predictions", "estimates"]
+    changed = [
+        [],
         after,
-        ("card", "prepared", *after),
-        ("hooks", "prepared", *after),
-        ("card", "prepared", *after),
+        ["card", "prepared", *after],
+        ["hooks", "prepared", *after],
+        ["card", "prepared", *after],
         after,
-    )[number]
+    ]
+    renewed = changed[number]
     other = lock({**sums, **{name: fresh() for name in renewed}}, at * 2 if number in (1, 4) else at)
     return {"mine": lock(sums, at), "theirs": other}
 
@@ -401,11 +399,7 @@ EXERCISES = (
         ),
         Question(
             "`ai4diag verify` ends with 9. What do you tell your partner?",
-            (
-                "I cannot say whether your numbers hold; here is what I lack",
-                "your numbers are wrong",
-                "your numbers hold, with a warning",
-            ),
+            ("I cannot say whether they hold; I lack this", "your numbers are wrong", "they hold, with a warning"),
             "a",
             "9 is no verdict on the numbers: code or data are not there, so nothing was compared.",
         ),
@@ -428,11 +422,7 @@ EXERCISES = (
         ),
         Question(
             "Why read a partner's pipeline.py before you verify their run?",
-            (
-                "because it may be slow",
-                "because verify runs it, with your rights, on your machine",
-                "because it must have a docstring",
-            ),
+            ("it may be slow", "verify runs it, with your rights, on your machine", "it must have a docstring"),
             "b",
             "A re-run executes the partner's code. An evidence pack is checked without running any of it.",
         ),
