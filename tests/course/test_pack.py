@@ -17,6 +17,8 @@ from ai4diag.errors import UsageError
 from ai4diag.pipelines.workspace import Workspace
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.xdist_group("pack")  # one process, or the pack is made twice
+
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory):
