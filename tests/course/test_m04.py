@@ -103,7 +103,7 @@ def patient_interval(patient, correct):
     return found.confidence_interval.low, found.confidence_interval.high
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_scipys_bootstrap_of_patients_passes(seed):
     assert crosses(PatientInterval(), seed, patient_interval=patient_interval) == []
 
@@ -119,7 +119,7 @@ def test_single_cases_fail_by_name(seed):
     assert WIDE in crosses(PatientInterval(), seed, patient_interval=case_interval)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [0, 1])
 def test_other_intervals_fail(seed):
     def of_patients_means(patient, correct):
         owner = np.unique(patient, return_inverse=True)[1]
