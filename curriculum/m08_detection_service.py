@@ -188,7 +188,6 @@ boxes.head(3)
 # "found" in a competition, 0.1 where it only matters that somebody looks there.
 
 # %%
-figure, axes = plt.subplots(1, 4, figsize=(10, 2.8), layout="constrained")
 label = [2, 2, 8, 8]
 others = {
     "shifted by 1": [2, 3, 8, 9],
@@ -196,15 +195,12 @@ others = {
     "half as large": [2, 2, 8, 5],
     "apart": [9, 9, 12, 12],
 }
-for axis, (words, other) in zip(
-    axes,
-    others.items(),
-    strict=True,
-):
+figure, axes = plt.subplots(1, 4, figsize=(10, 3.4), layout="constrained")
+for axis, (words, other) in zip(axes, others.items(), strict=True):
     for box, style in ((label, "-"), (other, "--")):
         size = box[3] - box[1], box[2] - box[0]
         axis.add_patch(Rectangle((box[1], box[0]), *size, fill=False, linestyle=style, linewidth=2))
-    axis.set(xlim=(0, 13), ylim=(13, 0), title=words, xlabel="column, pixels", aspect="equal")
+    axis.set(xlim=(0, 13), ylim=(13, 0), title=words, xlabel="column, pixels", box_aspect=1)
 axes[0].set_ylabel("row, pixels")
 figure.suptitle("label (solid) and detection (broken): guess the IoU of each before you compute it")
 plt.show()
