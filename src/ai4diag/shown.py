@@ -35,7 +35,7 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 def html_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table with a caption; the first cell of each row is its heading. `header` may be empty."""
     top = f"<caption><strong>{escape(caption)}</strong></caption>"
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    head = "".join(f'<th scope="col" style="text-align:left">{escape(name)}</th>' for name in header)
     head = f"<thead><tr>{head}</tr></thead>" if head else ""
     body = "".join(
         f'<tr><th scope="row" style="text-align:left">{escape(row[0])}</th>'

@@ -149,7 +149,7 @@ class _Bars:
 
     def _on_end(self, line: dict[str, Any]) -> None:
         self.end(line["how"])
-        self._stage = ""
+        self._stage = "" if line["how"] == "done" else self._stage
 
     def _on_fold(self, line: dict[str, Any]) -> None:
         self._fold = f"fold {line['fold']} of {line['folds']}" if line["folds"] > 1 else ""
