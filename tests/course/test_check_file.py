@@ -174,14 +174,14 @@ def test_ctrl_c_leaves_no_process_and_no_folder(school, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_check_leaves_no_process(school):
+def test_a_killed_check_leaves_no_process_and_no_folder(school, tmp_path):
     needs_isolation()
     mark = f"ai4diag-kill-{os.getpid()}"
     stay = f"import subprocess, time\nsubprocess.Popen(['bash', '-c', 'exec -a {mark} sleep 300'])\ntime.sleep(300)"
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "ai4diag", "course", "check", str(school.hand_in("stay", stay))],
         cwd=school.workspace.root,
-        env=os.environ | {"PYTHONPATH": str(school.package.parent)},
+        env=os.environ | {"PYTHONPATH": str(school.package.parent), "TMPDIR": str(tmp_path)},
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
@@ -189,6 +189,7 @@ def test_a_killed_check_leaves_no_process(school):
     process.kill()
     process.wait()
     wait_for(lambda: not marked(mark))
+    wait_for(lambda: list(tmp_path.iterdir()) == [])
 
 
 def marked(mark: str) -> list[int]:

@@ -78,7 +78,7 @@ class Heard:
 
 def main() -> None:
     """Read the task from stdin, write the result to stdout, as JSON."""
-    task = json.load(sys.stdin)
+    task, parent = json.load(sys.stdin), os.getppid()
     out = os.dup(1)
     os.dup2(2, 1)  # what lessons print is no result
     places = sandbox.Places(Path(task["folder"]), Path(task["root"]))
@@ -88,6 +88,8 @@ def main() -> None:
         result = {"state": "not checked", "reason": str(error)}
     finally:
         remove(places.folder)
+        if os.getppid() != parent:  # it was killed, and cannot clear up
+            remove(places.folder.parent)
     with os.fdopen(out, "w", encoding="utf-8") as stream:
         json.dump(result, stream)
 
