@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Lab:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
             )
         found = None
         while found is None:
@@ -110,7 +112,7 @@ class Lab:
 
     def __exit__(self, *given: object) -> None:
         begun = self.processes() if self.process.poll() is None else []
-        self.end()
+        self.end(signal.SIGTERM)
         for one in psutil.wait_procs(begun, timeout=15)[1]:
             one.kill()
 

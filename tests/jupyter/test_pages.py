@@ -136,6 +136,7 @@ def test_without_the_extra_the_command_says_what_to_install() -> None:
 
 
 def test_the_extension_brings_no_pandas_no_torch_no_mlflow() -> None:
-    code = "import sys, ai4diag.jupyter.pages, ai4diag.course.page, ai4diag.tracking.ui; print(*sys.modules)"
+    modules = "ai4diag.jupyter.pages, ai4diag.jupyter.saving, ai4diag.course.page, ai4diag.tracking.ui"
+    code = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"pandas", "torch", "mlflow", "scipy"} & set(loaded)

@@ -131,7 +131,7 @@ class Tracking(Page):
             "MLflow is starting",
             f'<p id="state" role="status" data-health="{escape(proxied)}health" data-page="{escape(proxied + page)}">'
             f"This takes 5 to 25 seconds, {START_LIMIT_SECONDS} at most. Then it shows the training runs of "
-            f"{escape(workspace.name)}.</p>"
+            f"the folder <code>{escape(workspace.name)}</code>.</p>"
             '<p id="seconds" aria-hidden="true"></p>'
             f'<noscript><a href="{escape(proxied + page)}">Open it</a></noscript>',
             SCRIPT,
