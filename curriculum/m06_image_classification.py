@@ -244,6 +244,8 @@ changes = [
     "train.learning_rate=0.0005",
     "train.warmup_epochs=0.5",
 ]
+if here.fast:  # where nobody waits for a better model: smaller pictures, a quarter of the work
+    changes.append("data.image_size=[14, 14]")
 # --- learner
 # changes = ["train.epochs=4"]  # four settings are needed
 # --- end
