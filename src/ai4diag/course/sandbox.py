@@ -126,6 +126,8 @@ def environment(places: Places, threads: int) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "AI4DIAG_COURSE_FAST": "1",
         "MPLBACKEND": "agg",
+        **dict.fromkeys(("PAGER", "GIT_PAGER"), "cat"),  # as a notebook's kernel sets them: nobody turns pages
+        "TERM": "xterm-color",
         "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONDONTWRITEBYTECODE": "1",
