@@ -218,3 +218,13 @@ def test_what_a_run_tells_and_writes_is_documented(make_workspace, monkeypatch):
     named = {word.rstrip("/") for row in tables(page) for word in code(row[0])}
     assert {path.name for path in bundle.iterdir()} <= named
     assert set(json.loads((bundle / "metadata.json").read_text())) <= named
+
+
+def test_environment_variables_are_those_of_the_code():
+    said = {name for row in tables(REFERENCE / "environment.md") for name in code(row[0]) if name.startswith("AI4DIAG")}
+    used = {
+        name
+        for path in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r"AI4DIAG_[A-Z_]+", path.read_text(encoding="utf-8"))
+    }
+    assert said == used
