@@ -82,7 +82,7 @@ company, partner = here.folder / "company", here.folder / "partner"
 for folder in (company, partner):
     shutil.rmtree(folder, ignore_errors=True)
 made = build_workspace(company, Workspace(here.root), pipelines=["breast-mass"], data=["wdbc"])
-# !git -C {company} log --oneline
+# !git --no-pager -C {company} log --oneline
 
 # %% [markdown]
 # Cellmark runs its pipeline. This is the run whose numbers it will state.
@@ -206,7 +206,7 @@ signature = "-c user.name=Cellmark -c user.email=cellmark@example.org"
 # !git -C {company} {signature} commit --quiet --message "State the numbers of breast-mass"
 bundle = here.folder / "to-partner.bundle"
 # !git -C {company} bundle create --quiet {bundle} HEAD main
-# !git -C {company} log --oneline
+# !git --no-pager -C {company} log --oneline
 print(f"{bundle.name}: {bundle.stat().st_size / 1e3:.0f} kB")
 
 # %% [markdown]

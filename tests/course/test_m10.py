@@ -116,8 +116,8 @@ def test_card_names_each_kind_of_open_field(tmp_path):
 
 @pytest.fixture
 def pulled(tmp_path):
-    """A workspace in which the partner's repository was cloned."""
-    refs = tmp_path / "notebooks/work/m10/partner/.git/refs/heads"
+    """Return the folder of a clone of the partner's repository."""
+    refs = tmp_path / ".git/refs/heads"
     refs.mkdir(parents=True)
     (refs / "main").write_text(f"{COMMIT}\n", encoding="ascii")
     return tmp_path
@@ -128,7 +128,7 @@ VERDICT |= {"tolerance": 0.01, "machine": {"threads": "2"}}
 
 
 def test_reproduce_is_right_for_a_verdict_on_the_pulled_commit(pulled):
-    assert unmet("m10.reproduce", {"code": 0, "verdict": VERDICT}, pulled) == []
+    assert unmet("m10.reproduce", {"code": 0, "verdict": VERDICT, "partner": pulled}, pulled) == []
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,12 @@ def test_reproduce_is_right_for_a_verdict_on_the_pulled_commit(pulled):
     ],
 )
 def test_reproduce_names_what_is_wrong(pulled, code, change, name):
-    assert unmet("m10.reproduce", {"code": code, "verdict": VERDICT | change}, pulled) == [name]
+    assert unmet("m10.reproduce", {"code": code, "verdict": VERDICT | change, "partner": pulled}, pulled) == [name]
 
 
 def test_reproduce_needs_a_clone(tmp_path):
-    assert "it is the commit that was pulled" in unmet("m10.reproduce", {"code": 0, "verdict": VERDICT}, tmp_path)
+    names = {"code": 0, "verdict": VERDICT, "partner": tmp_path}
+    assert unmet("m10.reproduce", names, tmp_path) == ["it is the commit that was pulled"]
 
 
 def estimates(table):

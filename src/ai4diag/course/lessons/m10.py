@@ -176,7 +176,7 @@ class Reproduce(Exercise):
 
     id = "m10.reproduce"
     title = "make a partner's numbers again"
-    names = ("code", "verdict")
+    names = ("code", "verdict", "partner")
     hints = (
         "Clone the bundle into {partner}, go there, and let `ai4diag verify breast-mass --json` write verdict.json.",
         "After a line with `!`, `_exit_code` holds its exit code. verdict.json is a list of one verdict.",
@@ -189,9 +189,10 @@ class Reproduce(Exercise):
     )
 
     def answer(self, given: dict[str, Any], names: Mapping[str, Any]) -> Any:
-        """Return exit code and verdict."""
+        """Return exit code, verdict and the commit that was pulled."""
         wanted = ("subject", "verdict", "commit", "compared", "identical", "tolerance", "machine")
-        return {"code": names["code"], "verdict": {key: names["verdict"][key] for key in wanted}}
+        verdict = {key: names["verdict"][key] for key in wanted}
+        return {"code": names["code"], "verdict": verdict, "pulled": _pulled(Path(names["partner"]))}
 
     def judge(self, given: dict[str, Any], answer: Any, expect: Expectations, root: Path) -> None:
         """Expect a verdict on the commit that was pulled."""
@@ -203,14 +204,13 @@ class Reproduce(Exercise):
         expect.that("estimates were compared", verdict["compared"] >= 10, verdict["compared"], "10 or more")
         expect.that("the tolerance is that of the recipe", verdict["tolerance"] <= 0.01, verdict["tolerance"], 0.01)
         expect.that("a whole commit is named", bool(re.fullmatch("[0-9a-f]{40}", commit)), commit, "40 characters")
-        expect.equal("it is the commit that was pulled", commit, _pulled(root))
+        expect.equal("it is the commit that was pulled", commit, answer["pulled"])
 
 
-def _pulled(root: Path) -> str:
-    """Return the commit of the partner's branch, read as a file: git itself is not run in a folder of others."""
-    path = root / "notebooks" / "work" / "m10" / "partner" / ".git" / "refs" / "heads" / "main"
-    small = path.is_file() and path.stat().st_size < 100
-    return path.read_text("ascii", "replace").strip() if small else f"the one in {path}"
+def _pulled(partner: Path) -> str:
+    """Return the commit of the branch in the partner's repository."""
+    path = partner / ".git" / "refs" / "heads" / "main"
+    return path.read_text("ascii", "replace").strip() if path.is_file() else f"none: there is no {path}"
 
 
 VERDICTS = {
