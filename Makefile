@@ -13,6 +13,7 @@ install: .venv/installed ## create .venv with the locked dependencies
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	cp src/ai4diag/jupyter/config/jupyter_server_config.d/ai4diag.json .venv/etc/jupyter/jupyter_server_config.d
 	touch $@
 
 demo: install ## two pipelines end to end, on embedded data
