@@ -91,23 +91,29 @@ def test_what_is_written_is_read_again(tmp_path, ending, axes, signs):
     np.testing.assert_allclose(image.affine, volume.affine, atol=1e-5)
 
 
-def test_a_mask_keeps_codes_units_and_description_and_loses_what_may_name_a_patient(tmp_path):
-    image = nib.Nifti1Image(numbered()[0], affine_of((0, 1, 2), (-1, -1, 1)))
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_mask_keeps_kind_codes_and_units_and_loses_all_that_may_name_a_patient(tmp_path, kind, order):
+    image = kind(numbered()[0], affine_of((0, 1, 2), (-1, -1, 1)), kind.header_class(endianness=order))
     image.set_sform(image.affine, 4)
     image.set_qform(image.affine, 2)
     image.header.set_xyzt_units("mm", "sec")
-    image.header["descrip"] = b"scanner 7"
-    image.header["db_name"], image.header["aux_file"] = b"Miller", b"Miller.img"
     image.header["cal_max"] = 500
     image.header.set_intent("t test", (3,))
+    texts = [key for key in image.header if image.header[key].dtype.kind == "S" and key not in ("magic", "regular")]
+    assert {"descrip", "aux_file", "intent_name"} <= set(texts)
+    for key in texts:
+        image.header[key] = b"Miller"
     image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"patient Miller"))
     nib.save(image, tmp_path / "in.nii.gz")
     like = read_volume(tmp_path / "in.nii.gz")
     write_nifti(tmp_path / "out.nii.gz", np.ones(SIDES, np.uint8), like)
+    assert gzip.decompress((tmp_path / "in.nii.gz").read_bytes()).count(b"Miller") == len(texts) + 1
     header = nib.load(tmp_path / "out.nii.gz").header
+    assert type(header) is kind.header_class
     assert (int(header["sform_code"]), int(header["qform_code"])) == (4, 2)
     assert header.get_xyzt_units() == ("mm", "sec")
-    assert bytes(header["descrip"].item()) == b"scanner 7"
+    assert all(bytes(header[key].item()) == b"" for key in texts)
     assert float(header["cal_max"]) == 0
     assert header.get_intent()[0] == "none"
     assert header.get_data_dtype() == np.uint8

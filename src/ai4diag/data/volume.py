@@ -159,7 +159,7 @@ def write_nifti(path: Path, array: Array, like: Volume) -> None:
     Args:
         path: ends in `.nii` or `.nii.gz`.
         array: `(channels, i, j, k)` or `(i, j, k)` in the orientation of `like`.
-        like: gives affine, and where it was read from NIfTI, units, codes and description.
+        like: gives affine, and where it was read from NIfTI, its kind, units and codes; none of its texts.
 
     Raises:
         DataError: the sides are not those of `like`, or the ending is another.

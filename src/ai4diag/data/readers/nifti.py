@@ -53,25 +53,22 @@ def read(path: Path) -> Volume:
 
 
 def write(path: Path, array: npt.NDArray[Any], affine: npt.NDArray[np.float64], like: Any = None) -> None:
-    """Write `(channels, i, j, k)`; units, codes and description come from `like`, a NIfTI header, if it is one."""
+    """Write `(channels, i, j, k)`; kind, units and codes come from `like`, a NIfTI header, if it is one.
+
+    Nothing else of `like` is taken: its texts (`descrip`, `aux_file`, `db_name`, `intent_name`, `data_type`) and its
+    extensions are free, and may name a patient.
+    """
     import nibabel as nib
 
     voxels = array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
+    kind, codes, units = nib.Nifti1Image, (SCANNER, SCANNER), ("mm", "unknown")
     if isinstance(like, nib.Nifti1Header):
-        header = like.copy()
-        codes = int(header["sform_code"]), int(header["qform_code"])
-        header["cal_min"] = header["cal_max"] = 0  # a display window of other numbers
-        header.set_intent("none")
-        header.extensions.clear()  # they may hold what was said about the patient, as the names of files may
-        for key in ("db_name", "aux_file"):
-            if key in header:  # NIfTI-2 has no db_name
-                header[key] = b""
-    else:
-        header, codes = nib.Nifti1Header(), (SCANNER, SCANNER)
-        header.set_xyzt_units("mm")
+        kind = nib.Nifti2Image if isinstance(like, nib.Nifti2Header) else nib.Nifti1Image
+        codes, units = (int(like["sform_code"]), int(like["qform_code"])), like.get_xyzt_units()
+    header = kind.header_class()
+    header.set_xyzt_units(*units)
     header.set_data_dtype(voxels.dtype)
     header.set_slope_inter(1, 0)
-    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     image = kind(np.asfortranarray(voxels), affine, header)
     image.set_sform(affine, codes[0])
     image.set_qform(affine, codes[1])
