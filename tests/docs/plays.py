@@ -6,6 +6,7 @@ that exists, or a run that was made; each says why. What another test or CI runs
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -99,6 +100,20 @@ def collected(root: Path) -> None:
         (root / folder / name).write_text(text)
 
 
+def handed_in(root: Path) -> None:
+    """What a learner handed in."""
+    name, text = original(root, "m03", "solution")
+    (root / "handed-in").mkdir()
+    (root / "handed-in" / name).write_text(text)
+
+
+def a_class(root: Path) -> None:
+    """The folder of a class in which somebody tried an exercise once."""
+    (root / "class").mkdir()
+    line = {"who": "red-fox", "exercise": "m04.dice", "met": 2, "total": 6, "hint": 1, "time": "2026-11-20T09:41:07Z"}
+    (root / "class" / "red-fox.jsonl").write_text(json.dumps(line) + "\n")
+
+
 def table_of_mine(root: Path) -> None:
     """A table that somebody brings along."""
     (root / "data" / "my_data").mkdir(parents=True)
@@ -128,7 +143,7 @@ PLAYS = {
         instead={
             **QUICK_HIPPOCAMPUS,
             "run chest-xray --seeds 3": "run breast-mass --quick --seeds 3",
-            "train blood-cells": "train breast-mass",
+            "train blood-cells": "train my-model",
             "breast-mass-64c4003c.zip": "*.zip",
         },
         codes={"ai4diag course check notebooks/m01_first_result.ipynb": 10},  # nobody has solved it yet
@@ -144,6 +159,11 @@ PLAYS = {
     ),
     "docs/how-to/add-a-dataset.md": Play(setup=table_of_mine),
     "docs/how-to/award-badges.md": Play(setup=collected),
+    "docs/how-to/check-notebooks.md": Play(  # a lesson that needs no finished run, and that nobody has solved yet
+        setup=handed_in,
+        instead={"m04_metrics": "m03_pictures_and_dicom"},
+        codes={"ai4diag course check notebooks/m04_metrics.ipynb": 10},
+    ),
     "docs/how-to/course-pack.md": Play(
         elsewhere={
             "ai4diag course pack --out stick/ai4diag-course": Elsewhere("tests/course/test_pack.py", "make_pack("),
@@ -202,7 +222,13 @@ PLAYS = {
         },
         serves=frozenset({"ai4diag ui breast-mass"}),
     ),
+    "docs/how-to/use-jupyterlab.md": Play(
+        serves=frozenset(
+            {"ai4diag lab", "ai4diag lab --port 9000", "ai4diag lab --no-browser", "ai4diag lab --folder ."},
+        )
+    ),
     "docs/how-to/verify.md": Play(instead={"564106f6": "$RUN"}),
+    "docs/how-to/watch-progress.md": Play(setup=a_class, instead={"/srv/class": "class"}),
     "docs/how-to/work-offline.md": Play(
         instead={
             "AI4DIAG_MIRROR=/media/usb/ai4diag-data": 'AI4DIAG_MIRROR="$AI4DIAG_MIRROR"',
