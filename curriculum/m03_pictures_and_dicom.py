@@ -47,8 +47,8 @@ here
 # **Anna, 71**, takes blood thinners and fell on the stairs. It is two at night; the small hospital has a CT and no
 # radiologist. A company wants to offer a service that looks at the CT at once: *may there be a bleed, and on which
 # side?* If it says no and is wrong, Anna is sent home with a bleed that grows. If it shows the bleed on the wrong
-# side, the surgeon prepares the wrong side. And if Anna's name travels to the company with her picture, the hospital
-# has broken the law before the service has helped anyone.
+# side, the surgeon prepares the wrong side. And if Anna's name travels to the company with her picture, without need
+# and without a contract, the hospital has broken the law before the service has helped anyone.
 #
 # None of these three faults needs a bad model. They happen before any model is asked: in how numbers become a picture,
 # where the picture lies in the patient, and what else is in the file. In this lesson you learn to get all three right.
@@ -66,7 +66,7 @@ here
 #
 # A CT measures how much a tissue weakens X-rays, in **Hounsfield units** (HU): air −1000, fat about −100, water 0,
 # brain 25 to 40, fresh blood 50 to 80, bone several hundred and more. The file does not hold HU. It holds whole
-# numbers from 0 upwards, and two elements that say what they mean:
+# numbers, mostly from 0 upwards, and two elements that say what they mean:
 #
 # > HU = stored × RescaleSlope + RescaleIntercept
 #
@@ -162,13 +162,14 @@ for axis, (title, chosen) in zip(axes, pictures, strict=True):
 figure.tight_layout()
 
 # %% [markdown]
-# In the middle picture the bleed is a bright crescent on the right of the picture, which is the patient's left (why,
+# In the middle picture the bleed is a bright lens on the right of the picture, which is the patient's left (why,
 # comes later). In the other two the same numbers are there, and nobody sees them: 32 HU between brain and blood are
-# one hundredth of the range of bone. A model that is fed the left picture as 8-bit greys cannot see them either: the
-# difference is then about four greys, as large as the noise.
+# one hundredth of the range of bone. A model that is fed the left picture as 8-bit greys has little left to see: four
+# greys of 256, and two when a metal clip takes the white end for itself.
 #
 # A window belongs to the question. It is chosen in HU, once, for everybody. Scaling each picture "from its smallest
-# to its largest value" makes the same tissue look different in each patient: one metal tooth, and the brain is black.
+# to its largest value" makes the same tissue look different in each patient: one metal tooth, and the brain is
+# darker.
 # **MR has no such unit.** Intensities of MR mean nothing by themselves; there each volume is scaled by its own
 # distribution, as the pipelines do (`ai4diag plan`, lesson 7).
 
@@ -180,8 +181,11 @@ figure.tight_layout()
 # with one bright metal voxel in the picture and read the grey of the brain before and after. For CT, the unit is the
 # point.
 #
-# **Misconception:** "PixelData are Hounsfield units." **Say:** Air would be 0 then, and it is −1000. Slope and
+# **Misconception:** "PixelData are Hounsfield units." **Say:** Air is about 24 in this file, and −1000 HU. Slope and
 # intercept are not decoration; PET and some MR have another slope in every slice.
+#
+# If somebody knows the standard: the rule here is DICOM's `LINEAR_EXACT`. Its older `LINEAR` takes centre − 0.5 and
+# width − 1; in a window 80 wide that is a difference of less than one grey in a hundred, and the check says no to it.
 
 # %% [markdown]
 # ## Millimetres
@@ -206,7 +210,8 @@ for axis, (title, aspect) in zip(axes, shapes, strict=True):
 figure.tight_layout()
 
 # %% [markdown]
-# The left picture shows a flat head; the right one, from the same numbers, shows Anna.
+# Anna from the front, her left on the right. The left picture shows a flat head; the right one, from the same numbers,
+# shows hers.
 #
 # A network has kernels of 3 × 3 × 3 *voxels*, so volumes are brought to one spacing before they are learned from.
 # Three things change together: the **number of voxels**, the **spacing**, and the **origin**. The last one is
@@ -290,6 +295,9 @@ for axis, (title, mask) in zip(axes, masks.items(), strict=True):
 figure.tight_layout()
 
 # %% [markdown]
+# (Index *i* runs to the patient's right and is drawn to the right: here the patient's right is on the right, other than
+# on a radiologist's screen. The label of the axis says so.)
+#
 # Both arrays have the same shape, so that numpy lays one on the other without a word. On the left the outline is
 # front to back and fits no structure; on the right it follows the hippocampus. A reader sees that here. Where a body
 # is symmetric, left and right, nobody sees it: that is how a bleed changes sides.
@@ -298,6 +306,7 @@ figure.tight_layout()
 #
 # Define `onto(mask, mask_affine, image_shape, image_affine)`. Return the mask as an array with the axes of the image,
 # of shape `image_shape`. Both show the same voxels of the same patient; only order and direction of the axes differ.
+# Either of them may run any way.
 # `Volume(array, affine)` wants a channel first. `volume.canonical()` gives the same volume in RAS order;
 # `volume.back(array)` brings an array `(channels, i, j, k)` from RAS order to the axes of `volume`.
 
@@ -316,13 +325,13 @@ def onto(mask, mask_affine, image_shape, image_affine):
 # **15 minutes.** Let two people face each other and raise the right hand: whose right is the right of the picture?
 # Then the exercise. Common error: `transpose` until the shapes agree; for a cube every order "agrees".
 #
-# **Misconception:** "The shapes are the same, so the mask fits." **Say:** Eight reversals and six orders have that
-# shape. Only the affine tells, and software that ignores it never complains.
+# **Misconception:** "The shapes are the same, so the mask fits." **Say:** Eight reversals have that shape, and
+# of a cube six orders as well. Only the affine tells, and software that ignores it never complains.
 
 # %% [markdown]
 # ## Names in the header
 #
-# A DICOM file is a list of elements: a number in brackets, a type, a value. Several hundred kinds are defined,
+# A DICOM file is a list of elements: a number in brackets, a type, a value. Several thousand kinds are defined,
 # elements can hold sequences of further elements, and every manufacturer may add private ones. The next cells show
 # the card of a data set made for testing, and open one of its files: the patient is Homer Simpson. `find` walks
 # through everything, sequences too, and says where given texts stand.
@@ -367,7 +376,9 @@ find(naive, WHO)
 # without looking like a name.
 #
 # The way out is to turn the question round: do not list what must go, **list what may stay**, and drop everything else.
-# That is what ai4diag's own reader does. It asks a DICOM file for these elements and the pixels, and for nothing more:
+# That is what ai4diag's own reader does: `GEOMETRY` is all that it asks a DICOM file for, beside the pixels and how they
+# are packed. The UID of the series is in it, to tell two series in one folder apart, and goes no further. For a header to
+# be shared, leave that one out and add the modality:
 
 # %%
 KEEP = ["Modality", *(keyword for keyword in GEOMETRY if keyword != "SeriesInstanceUID")]
@@ -395,8 +406,8 @@ print("FERENCZY in the NIfTI file:", b"FERENCZY" in (here.folder / "head.nii").r
 # ### Exercise: keep what is needed
 #
 # Define `clean(dataset)`. It gets a `pydicom.Dataset` and returns one in which the elements of `KEEP` are left with
-# their values, those of them that were there, and nothing else: no names, numbers, dates or UIDs, none in sequences,
-# private elements or free text. Leave the dataset that you were given as it is.
+# their values, those of them that were there, and nothing else, not even an emptied element: no names, numbers, dates
+# or UIDs, none in sequences, private elements or free text. Leave the dataset that you were given as it is.
 
 
 # %% tags=["exercise:m03.clean"]
@@ -414,13 +425,18 @@ def clean(dataset):
 # %%
 print("left in the real file:", find(clean(real) or real, WHO))
 
+# %% [markdown]
+# What is left is no complete DICOM file: the standard demands UIDs, for example. It is what a program needs to read the
+# picture, and no more.
+
 # %% [markdown] tags=["trainer"]
 # **20 minutes**: 8 talk, 9 exercise. Let them guess *before* running the second `find`: "How many of these are left?"
 # Put people of companies beside people of hospitals here: who in the hospital may decide what stays?
 #
 # Say plainly that this is the principle, not a product: real de-identification follows a profile (DICOM PS3.15, Annex
-# E), gives new UIDs that still belong together, keeps what the purpose needs (an age group, say), and is checked by a
-# second program. And pseudonymised data stay personal data.
+# E), gives new UIDs that still belong together, keeps what the purpose needs (an age group, say), writes into the file
+# that and how it was done (`PatientIdentityRemoved`, `DeidentificationMethod`), and is checked by a second program. No
+# profile promises that nobody can be recognised, and pseudonymised data stay personal data.
 #
 # **Misconception:** "We delete PatientName and PatientID, so it is anonymous." **Say:** Read the second list aloud.
 # And an exam on a certain day in a certain hospital with a rare finding is one person, with no name at all.

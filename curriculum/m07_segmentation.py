@@ -153,8 +153,8 @@ print(f"patches cut anywhere that show it: {holds(anywhere):.1%}")
 
 # %% [markdown]
 # Most steps would learn that there is nothing. So the recipe has `model.foreground`: that share of patches is cut
-# *around a voxel of a class*, the classes taking turns, the others anywhere, so that the network also sees where
-# nothing is. With 0 it finds little; with 1 it has never seen an empty place, and finds hippocampi everywhere.
+# *around a voxel of a class*, the others anywhere, so that the network also sees where nothing is. With 0 it seldom sees
+# a hippocampus; with 1 it never sees a patch without one, and may find some where there is none.
 #
 # ### Exercise: a patch around a voxel
 #
@@ -220,7 +220,7 @@ figure, axes = plt.subplots(figsize=(7, 2.6))
 for first, style in [(0, "-"), (24, "--"), (48, ":")]:
     axes.plot(np.arange(48) + first, trust, style, color="black", label=f"window that begins at {first}")
 axes.set(xlabel="voxel", ylabel="weight", title="How much each window is trusted (window 48, overlap 0.5)")
-axes.legend()
+axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 figure.tight_layout()
 
 # %% [markdown]
@@ -315,8 +315,8 @@ print("axes:", image.orientation, "  voxels:", image.array.shape[1:], "  spacing
 #
 # Define `lies_on(image, answer)`: two volumes, as `read_volume` returns them. Return True when they have the same
 # number of voxels along each axis, and no corner voxel of the one lies 0.1 mm or more from that of the other; else
-# False. Numbers of voxels are `volume.array.shape[1:]`; `moved_mm(affine, other_affine, sides)` says how far apart
-# the corners are.
+# False. Numbers of voxels are `volume.array.shape[1:]`; `moved_mm(affine, other_affine, sides)` is the
+# largest distance, in mm, between corners of equal index.
 
 
 # %% tags=["exercise:m07.grid"]
@@ -338,7 +338,7 @@ aspect = image.spacing_mm[2] / image.spacing_mm[1]
 axes.imshow(image.array[0, middle].T, cmap="gray", origin="lower", aspect=aspect)
 axes.contour(expert.array[0, middle].T > 0, levels=[0.5], colors="white", linewidths=2)
 axes.contour(answer.array[0, middle].T > 0, levels=[0.5], colors="black", linewidths=2, linestyles="dashed")
-axes.set(title="expert (white), model (black, dashed)", xlabel="j (2.5 mm, to foot)", ylabel="k (1 mm, to front)")
+axes.set(title="whole hippocampus: expert (white), model (black, dashed)", xlabel="j (2.5 mm, to foot)", ylabel="k (1 mm, to front)")
 figure.tight_layout()
 
 # %% [markdown]
@@ -399,7 +399,9 @@ print(sorted(scores, key=scores.get)[:3], "have the lowest Dice")
 # Dice has two blind spots. It forgives small structures nothing and large ones much, and it does not say *where* the
 # fault is: an even border error and one far island may have the same Dice. So a distance belongs beside it. **HD95**:
 # for each voxel of the one surface, how far is the nearest of the other, in mm? Take the 95th percentile, in both
-# directions, and the larger of the two. The plain maximum (Hausdorff) would hang on a single voxel.
+# directions, and the larger of the two. The plain maximum (Hausdorff) would hang on a single voxel. Other programs put
+# the distances of both directions together before they take the percentile, or find another surface: say which, and
+# never compare figures of two programs.
 #
 # ### Exercise: HD95
 #

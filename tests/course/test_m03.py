@@ -14,7 +14,9 @@ from scipy.ndimage import affine_transform
 
 from ai4diag.course import lessons
 from ai4diag.course.checking import examine
-from ai4diag.course.invented import KEPT
+from ai4diag.course.lessons.m03.headers import KEPT
+from ai4diag.data import grid
+from ai4diag.data.volume import Volume
 
 SEEDS = range(4)
 
@@ -61,6 +63,12 @@ def test_wrong_windows_are_told_what_is_wrong():
     def not_cut_off(stored, slope, intercept, centre, width):
         return (stored * slope + intercept - (centre - width / 2)) / width
 
+    def stretched(stored, slope, intercept, centre, width):
+        hu = np.clip(stored * slope + intercept, centre - width / 2, centre + width / 2)
+        return (hu - hu.min()) / np.ptp(hu)
+
+    stretches = ["a picture of middle greys alone is not stretched to black and white"]
+    assert all(verdict("window", seed, window=stretched) == stretches for seed in SEEDS)
     assert says("become HU", "window", window=hu_left_out)
     assert says("centre - width / 2 everything is black", "window", window=twice_as_wide)
     assert says("metal clip", "window", window=smallest_to_largest)
@@ -79,9 +87,20 @@ def resampled(array, affine, spacing_mm):
     return affine_transform(array, between[:3, :3], between[:3, 3], tuple(sides), order=1, mode="nearest"), new
 
 
+def by_the_library(array, affine, spacing_mm):
+    """What the lesson's text says."""
+    new, sides = grid.finer(affine, array.shape, spacing_mm)
+    return grid.linear(array[None], grid.places(new, sides, affine))[0], new
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_another_spacing_as_scipy_makes_it(seed):
     assert verdict("resample", seed, resampled=resampled) == []
+
+
+@pytest.mark.parametrize("seed", [0, 26, 73, 99])  # the last three drew, once, an axis of nearly the spacing asked for
+def test_another_spacing_as_the_library_makes_it(seed):
+    assert verdict("resample", seed, resampled=by_the_library) == []
 
 
 def test_wrong_spacings_are_told_what_is_wrong():
@@ -128,6 +147,12 @@ def test_wrong_overlays_are_told_what_is_wrong():
     def one_class(*args):
         return onto(*args) > 0
 
+    def upright(mask, mask_affine, *_):
+        return Volume(mask[None], mask_affine).canonical().array[0]
+
+    not_home = verdict("overlay", 1, onto=upright)
+    assert not_home
+    assert all("the image itself does not run" in name for name in not_home)
     assert says("from right to left lies right", "overlay", onto=as_it_is)
     assert says("axes in another order", "overlay", onto=as_it_is)
     left = verdict("overlay", 1, onto=only_reordered)
@@ -168,6 +193,15 @@ def test_wrong_headers_are_told_what_is_left():
                 del dataset[element.tag]
         return dataset
 
+    def emptied(dataset):
+        found = pydicom.Dataset.from_json(dataset.to_json_dict())
+        found.remove_private_tags()
+        for element in found.iterall():
+            if element.VR in ("PN", "LO", "SH", "LT", "UI", "DA", "AE"):
+                element.value = ""
+        return found
+
+    assert verdict("clean", 1, clean=emptied) == ["nothing else is there, not even an emptied element"]
     left = verdict("clean", 1, clean=short_list)
     for place in ("short lists leave out", "free text", "sequences", "private", "UIDs"):
         assert any(place in name for name in left), place
@@ -216,6 +250,10 @@ def test_wrong_pixels_are_told_what_is_wrong():
             pixels[: region["y0"]] = 0
         return None if region is None else to_share(pixels, region)
 
+    def as_real_numbers(pixels, region):
+        return None if region is None else to_share(pixels, region) / 1
+
+    assert verdict("pixels", 1, to_share=as_real_numbers) == ["the type of the pixels is kept"]
     assert says("the last row and column", "pixels", to_share=one_too_few)
     assert says("x counts columns", "pixels", to_share=exchanged)
     assert verdict("pixels", 1, to_share=everything) == ["where no rectangle is known, nothing is shared: None"]

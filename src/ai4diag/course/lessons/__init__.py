@@ -1,9 +1,13 @@
-"""The checks of the lessons, one module each: `EXERCISES` in the order of the notebook, the quiz last."""
+"""The checks of the lessons, one module or package each: `EXERCISES` in the order of the notebook, the quiz last.
+
+What has another name than `m04` is no lesson: helpers can stand beside the lessons that use them.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 
 from ai4diag.course.exercise import Exercise
 from ai4diag.errors import UsageError, did_you_mean
@@ -11,7 +15,7 @@ from ai4diag.errors import UsageError, did_you_mean
 
 def known() -> list[str]:
     """Return the ids of all lessons: `m01`, `m02`, ..."""
-    return sorted(item.name for item in pkgutil.iter_modules(__path__))
+    return sorted(item.name for item in pkgutil.iter_modules(__path__) if re.fullmatch(r"m\d\d", item.name))
 
 
 def exercises(lesson: str) -> tuple[Exercise, ...]:

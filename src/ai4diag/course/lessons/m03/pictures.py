@@ -1,8 +1,7 @@
-"""Checks of lesson 3: windows, spacing, orientation, identifiers in headers and in pixels."""
+"""Exercises on pictures and where they lie, windows, spacing, orientation."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ai4diag.course.exercise import Exercise, Expectations
-from ai4diag.course.invented import KEPT, draw_header
-from ai4diag.course.quiz import Question, Quiz
 
 Floats = npt.NDArray[np.float64]
 
@@ -36,12 +33,13 @@ class Window(Exercise):
     )
 
     def draw(self, random: np.random.Generator, root: Path) -> dict[str, Any]:
-        """Return windows, and stored numbers below, within and above each; one picture has a metal clip."""
+        """Return windows, and stored numbers around each; one picture has middle greys only, one has a metal clip."""
         cases = []
         for number in range(3):
             slope, intercept = (1.0, -1024.0) if number < 2 else (float(random.uniform(0.4, 2)), -float(number * 500))
             centre, width = float(random.integers(30, 500)), float(random.integers(60, 900))
-            hu = np.linspace(centre - width, centre + width, 13)
+            reach = 0.3 * width if number == 1 else width
+            hu = np.linspace(centre - reach, centre + reach, 13)
             stored = np.clip(np.round((hu - intercept) / slope), 0, 65535).astype(int)
             cases.append({"stored": stored.tolist(), "about": [slope, intercept, centre, width]})
         cases.append({**cases[0], "stored": [*cases[0]["stored"], 4095, 0]})
@@ -57,15 +55,18 @@ class Window(Exercise):
         places = []
         for case, found in zip(given["cases"], answer, strict=True):
             slope, intercept, centre, width = case["about"]
-            at = (
-                np.array(case["stored"]) * slope + intercept - centre
-            ) / width  # 0 in the middle, 0.5 at the white end
+            hu = np.array(case["stored"]) * slope + intercept
+            at = (hu - centre) / width  # 0 in the middle, 0.5 at the white end
             places.append((at, np.asarray(found, float).reshape(at.shape)))
         low, high = _greys(places, lambda at: at <= -0.5), _greys(places, lambda at: at >= 0.5)
         expect.that("at and below centre - width / 2 everything is black, 0", _all(low, 0), _range(low), "0")
         expect.that("at and above centre + width / 2 everything is white, 1", _all(high, 1), _range(high), "1")
-        names = ("stored numbers become HU by slope and intercept (1, -1024)", "... by any other slope and intercept")
-        for name, (at, found) in zip(names, (places[0], places[2]), strict=True):
+        names = (
+            "stored numbers become HU by slope and intercept (1, -1024)",
+            "a picture of middle greys alone is not stretched to black and white",
+            "... by any other slope and intercept",
+        )
+        for name, (at, found) in zip(names, places[:3], strict=True):
             inside = np.abs(at) < 0.5
             wanted = at[inside] + 0.5
             expect.that(
@@ -100,7 +101,8 @@ class Resample(Exercise):
         """Return two volumes with a blob: one becomes coarser in the plane, one finer between the slices."""
         cases = []
         for own, wanted in (((0.7, 0.8, 2.5), (2.0, 2.0, 2.5)), ((1.5, 1.5, 6.0), (1.5, 1.5, 1.9))):
-            spacing = np.array(own) * random.uniform(0.95, 1.05)
+            # an axis that stays has its spacing exactly: `grid.finer` leaves one of nearly the same spacing alone
+            spacing = np.where(np.equal(own, wanted), 1.0, random.uniform(0.95, 1.05)) * np.array(own)
             sides = np.round(np.array([36, 42, 48]) / own).astype(int)
             affine = np.diag([*spacing, 1.0])
             affine[:3, 3] = random.uniform(-80, 80, 3)
@@ -164,7 +166,7 @@ class Overlay(Exercise):
     )
 
     def draw(self, random: np.random.Generator, root: Path) -> dict[str, Any]:
-        """Return pairs of grids of the same voxels: reversed, reordered (a cube), and both with other spacing."""
+        """Return pairs of grids of equal voxels: reversed, reordered (a cube), and both on an image that is not RAS."""
         cases = []
         for order, reverse, sides, spacing in (
             ((0, 1, 2), (0,), (6, 6, 6), (1.0, 1.0, 1.0)),
@@ -173,6 +175,8 @@ class Overlay(Exercise):
         ):
             image = np.diag([*spacing, 1.0])
             image[:3, 3] = random.uniform(-50, 50, 3)
+            if len(set(sides)) > 1:
+                image[:, :3] = image[:, [1, 0, 2]] * [1, -1, -1]  # to the front, to the left, to the feet
             mask_to_image = np.zeros((4, 4))  # from index of the mask to index of the image
             mask_to_image[3, 3] = 1
             for axis, towards in enumerate(order):
@@ -199,7 +203,7 @@ class Overlay(Exercise):
         names = (
             "a mask that runs from right to left lies right, although its shape is that of the image",
             "a mask with axes in another order lies right, although it is a cube",
-            "reversed, in another order, and with voxels of three lengths",
+            "reversed, in another order, and the image itself does not run to right, front and head",
         )
         for name, case, found in zip(names, given["cases"], answer, strict=True):
             mask, wanted = np.array(case["mask"]), np.zeros(case["shape"])
@@ -213,120 +217,6 @@ class Overlay(Exercise):
                 continue
             wrong = int((np.asarray(found, float) != wanted).sum())
             expect.that(name, wrong == 0, f"{wrong} of {wanted.size} voxels wrong", "none wrong")
-
-
-class Clean(Exercise):
-    """A header keeps what is needed, and nothing else."""
-
-    id = "m03.clean"
-    title = "keep what is needed"
-    names = ("clean",)
-    hints = (
-        "Do not take things away from the old dataset: begin with an empty one, and put in what may stay.",
-        "kept = pydicom.Dataset(); for each keyword in KEEP that is `in dataset`: kept[keyword] = dataset[keyword].",
-    )
-    worked = (
-        "A dataset with Rows = 2, PatientName = 'A^B', private (0033,1013) = 'A^B'; KEEP = ['Rows', 'Columns'].\n"
-        "kept is empty. 'Rows' is in the dataset: kept.Rows = 2. 'Columns' is not there: nothing to do.\n"
-        "kept has one element. The private one was never asked for, so nobody had to know of it."
-    )
-
-    def draw(self, random: np.random.Generator, root: Path) -> dict[str, Any]:
-        """Return three headers as DICOM JSON, and the identifiers in them by the kind of place."""
-        return {"headers": [draw_header(random, number) for number in range(3)]}
-
-    def answer(self, given: dict[str, Any], names: Mapping[str, Any]) -> Any:
-        """Return what is left of each header, and what it made of the header that it was given."""
-        from pydicom import Dataset
-
-        lines = []
-        for header in given["headers"]:
-            dataset = Dataset.from_json(json.dumps(header["elements"]))
-            before = dataset.to_json_dict()
-            left = names["clean"](dataset)
-            plain = json.loads(json.dumps(left.to_json_dict()))  # pydicom's values have classes of their own
-            lines.append({"left": plain, "unchanged": dataset.to_json_dict() == before})
-        return lines
-
-    def judge(self, given: dict[str, Any], answer: Any, expect: Expectations, root: Path) -> None:
-        """Expect no identifier in any kind of place, and every element that is needed."""
-        texts = [json.dumps(line["left"], ensure_ascii=False).lower() for line in answer]
-        for kind in given["headers"][0]["identifiers"]:
-            pairs = [(text, header["identifiers"][kind]) for text, header in zip(texts, given["headers"], strict=True)]
-            left = [value for text, values in pairs for value in values if value.lower() in text]
-            expect.that(
-                f"no identifier is left {kind}", not left, f"{len(left)} left, such as {left[0]}" if left else ""
-            )
-        lost = [
-            name
-            for line, header in zip(answer, given["headers"], strict=True)
-            for tag, name in KEPT.items()
-            if line["left"].get(tag, {}).get("Value") != header["elements"][tag]["Value"]
-        ]
-        expect.that(
-            "the elements of KEEP are there, with their values", not lost, ", ".join(sorted(set(lost))), "none lost"
-        )
-        kept = all(line["unchanged"] for line in answer)
-        expect.that("the dataset that was given is still as it was", kept, "" if kept else "it was changed")
-
-
-class Pixels(Exercise):
-    """Only the picture itself is shared."""
-
-    id = "m03.pixels"
-    title = "pixels to share"
-    names = ("to_share",)
-    hints = (
-        "Begin with black: np.zeros_like(pixels). Then copy the rectangle. Where there is none, return None at once.",
-        "Rows come first in an array: pixels[y0 : y1 + 1, x0 : x1 + 1].",
-    )
-    worked = (
-        "pixels of 3 rows and 4 columns; region x0 = 1, x1 = 3, y0 = 2, y1 = 2.\n"
-        "Rows 2 to 2, columns 1 to 3: pixels[2:3, 1:4] stays, everything else becomes 0.\n"
-        "region = None: return None, so that nobody can take it for a picture."
-    )
-
-    def draw(self, random: np.random.Generator, root: Path) -> dict[str, Any]:
-        """Return a grey and a colour picture, brighter than 0 everywhere, with their rectangles."""
-        cases = []
-        for shape in ((11, 17), (9, 14, 3)):
-            y0, x0 = (int(random.integers(1, 4)) for _ in range(2))
-            y1, x1 = int(random.integers(y0 + 1, shape[0] - 1)), int(random.integers(x0 + 4, shape[1] - 1))
-            region = {"x0": x0, "x1": x1, "y0": y0, "y1": y1}
-            cases.append({"pixels": random.integers(1, 255, shape), "region": region})
-        return {"cases": cases}
-
-    def answer(self, given: dict[str, Any], names: Mapping[str, Any]) -> Any:
-        """Return what is shared of each, of a picture without a rectangle, and whether the pixels are as they were."""
-        shared, unchanged = [], True
-        for case in given["cases"]:
-            pixels = np.array(case["pixels"], np.uint8)
-            before = pixels.copy()
-            shared.append(np.asarray(names["to_share"](pixels, dict(case["region"]))))
-            unchanged = unchanged and bool((pixels == before).all())
-        unknown = names["to_share"](np.array(given["cases"][0]["pixels"], np.uint8), None)
-        return {"shared": shared, "unknown_is_none": unknown is None, "unchanged": unchanged}
-
-    def judge(self, given: dict[str, Any], answer: Any, expect: Expectations, root: Path) -> None:
-        """Expect the rectangle, black around it, and nothing where no rectangle is known."""
-        for name, case, found in zip(("grey", "colour"), given["cases"], answer["shared"], strict=True):
-            pixels, found, region = np.array(case["pixels"]), np.asarray(found, float), case["region"]
-            if not expect.that(f"{name}: the shape is kept", found.shape == pixels.shape, found.shape, pixels.shape):
-                continue
-            row, column = np.indices(pixels.shape[:2])
-            rows, columns = (
-                (row >= region["y0"]) & (row <= region["y1"]),
-                (column >= region["x0"]) & (column <= region["x1"]),
-            )
-            inside = rows & columns
-            edge = inside & ((row == region["y1"]) | (column == region["x1"]))
-            expect.that(f"{name}: everything outside the rectangle is black", not found[~inside].any())
-            inner = bool((found[inside & ~edge] == pixels[inside & ~edge]).all())
-            expect.that(f"{name}: inside, the picture is as it was (x counts columns, y counts rows)", inner)
-            last = bool((found[edge] == pixels[edge]).all())
-            expect.that(f"{name}: the last row and column, y1 and x1, belong to the picture", last)
-        expect.equal("where no rectangle is known, nothing is shared: None", answer["unknown_is_none"], True)
-        expect.equal("the pixels that were given are still as they were", answer["unchanged"], True)
 
 
 def _greys(places: list[tuple[Floats, Floats]], chosen: Any) -> Floats:
@@ -364,62 +254,3 @@ def _centre(array: Floats) -> list[float]:
         float((array.sum(tuple(b for b in range(array.ndim) if b != a)) * np.arange(side)).sum() / total)
         for a, side in enumerate(array.shape)
     ]
-
-
-EXERCISES = (
-    Window(),
-    Resample(),
-    Overlay(),
-    Clean(),
-    Pixels(),
-    Quiz(
-        "m03",
-        Question(
-            "A CT file stores 1,060 in a voxel; slope 1, intercept -1024. What is it, in a window 40 / 80?",
-            (
-                "white: 1,060 is far above 80",
-                "36 HU, a little darker than middle grey",
-                "black: it is below 1,024 + 40",
-            ),
-            "b",
-            "1,060 - 1,024 = 36 HU, just below the centre, 40 HU.",
-        ),
-        Question(
-            "Why are MR volumes not shown in one fixed window, as CT is?",
-            (
-                "MR has no common unit: the same tissue has other numbers in each scan",
-                "MR files hold no slope and intercept because they are smaller",
-                "MR has more greys than a screen can show",
-            ),
-            "a",
-            "Hounsfield units are anchored at air and water; intensities of MR are anchored at nothing.",
-        ),
-        Question(
-            "Image and mask both have shape 512 x 512 x 60. What says whether they lie on each other?",
-            ("that the shapes are equal", "the file names", "the affines, and nothing else"),
-            "c",
-            "Axes can be reversed or exchanged without the shape saying so.",
-        ),
-        Question(
-            "A partner's script empties 40 named elements of each DICOM header. What is the main weakness?",
-            (
-                "40 elements take too long",
-                "the pixels are changed by it",
-                "private elements, sequences and free text that nobody named stay",
-                "DICOM does not allow empty elements",
-            ),
-            "c",
-            "What is not on such a list stays. A list of what may stay can only lose too much.",
-        ),
-        Question(
-            "An ultrasound file has no element BurnedInAnnotation. What do you conclude?",
-            (
-                "its pixels hold no text, or the machine would have said so",
-                "nothing: absent is not no; it is held back until its pixels are known to be clean",
-                "it is not DICOM",
-            ),
-            "b",
-            "One of the two images of this lesson says nothing, and has a name in its pixels.",
-        ),
-    ),
-)

@@ -78,6 +78,9 @@ def draw_header(random: np.random.Generator, number: int) -> dict[str, Any]:
         "0020000D": _text("UI", study),
         "0020000E": _text("UI", series),
         "00400275": _sequence({"00400008": _sequence({"00100021": _text("LO", archive)})}),
+        "00080030": _text("TM", "023214"),
+        "00100040": _text("CS", "F"),
+        "00101030": {"vr": "DS", "Value": [float(random.integers(45, 110))]},
         **private,
         **{tag: _text(kind, f"{mother} {place}"[:16]) for place, (tag, kind) in enumerate(rare.items())},
         "00081111": _sequence(
