@@ -103,7 +103,7 @@ first
 # training at all: good, let them say why.
 #
 # **Misconception:** "The number is the result." **Say:** Cover the brackets with your hand. What would another 171
-# patients have given? The interval is the result; the number is its middle.
+# patients have given? The interval is the result; the number is one point in it, and not always its middle.
 
 # %% [markdown]
 # ## Read the report
@@ -130,7 +130,8 @@ first.report
 # - `"lower"`: lower limit of the interval of the AUROC (three decimals will do);
 # - `"malignant"`: how many malignant cases the test part has;
 # - `"missed"`: how many of these the model missed (a whole number of cases, not a percentage). The confusion matrix
-#   under **At the operating point** has it;
+#   under **At the operating point** has it: a table of what the cases are (rows or columns: look at the headings) and
+#   what the model called them. The operating point is the score from which on a case counts as a yes;
 # - `"models"`: how many models have been tested on these cases, this one included.
 
 # %% tags=["exercise:m01.report"]
@@ -171,7 +172,7 @@ def meets_gate(value, low, wanted):
 # 0.97, and the bundle is refused. Who would you have to explain that to in your company, and how?"
 #
 # **Misconception:** "0.975 is above 0.97, so the gate is met." **Say:** It is the lower limit that counts. A small
-# study can show 0.975 by luck; the lower limit says what remains when luck is taken away.
+# study can show 0.975 by luck; the lower limit is what the data still support if this study was a lucky one.
 
 # %% [markdown]
 # ## Find the run
@@ -179,7 +180,8 @@ def meets_gate(value, low, wanted):
 # Next week somebody asks: "Where does that figure on your slide come from?" Each training is a **run** with an id of 32
 # characters, and it is kept. There are three ways to it.
 #
-# - **In MLflow.** Open the launcher (the `+` tab) and the tile **MLflow**, or run `ai4diag ui` in a terminal. Choose
+# - **In MLflow,** a program that keeps the settings and results of all trainings and shows them in a browser. Open the
+#   launcher (the `+` tab) and the tile **MLflow**, or run `ai4diag ui` in a terminal. Choose
 #   the experiment `breast-mass`, then the newest run. Find there: the metric `auroc`, the parameter `train.epochs`, the
 #   tag `ai4diag.data_sha256`.
 # - **In a terminal:** `ai4diag runs list breast-mass`, then `ai4diag runs show` with the first characters of an id.
@@ -222,7 +224,8 @@ def find_run(rows, pipeline, variant):
 # %% [markdown]
 # ## Change one thing
 #
-# A colleague says: "Three epochs are enough, the model learns so quickly." Do not argue, run it. `--set` changes one
+# A colleague says: "Three epochs are enough, the model learns so quickly." (In an epoch the model goes through all
+# training cases once.) Do not argue, run it. `--set` changes one
 # setting of the recipe for this run alone. The result is a **variant**: it goes to a folder of its own, and the
 # pipeline's own result stays.
 

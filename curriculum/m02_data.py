@@ -105,7 +105,8 @@ table[table["name"] == "auroc"][["part", "value", "low", "high", "n", "n_patient
 
 # %% [markdown]
 # One of the two is the number of the brochure. The other, by person, is the answer for Ingrid, and its interval says
-# how little 32 people tell.
+# how little 32 people tell. (The card above speaks of a random forest; with another model both numbers differ a little,
+# and the gap between them stays.)
 #
 # What if somebody writes the wrong split into the recipe? `prepare` divides the cases, and it looks for leaks before
 # anything is trained. It stops:

@@ -76,9 +76,10 @@ test[["site", "sex", "truth", "score"]].head(4)
 # it is a yes. Then four kinds of patients are left:
 
 # %%
-called = np.where(test["score"] >= 0.5, "called ill", "called well")
-truth = np.where(test["truth"] == 1, "ill", "well")
-table = pd.crosstab(pd.Series(truth, name="truth"), pd.Series(called, name="model"))
+truth, score = test["truth"].to_numpy(), test["score"].to_numpy()
+is_what = pd.Series(np.where(truth == 1, "ill", "well"), name="truth")
+called = pd.Series(np.where(score >= 0.5, "called ill", "called well"), name="model")
+table = pd.crosstab(is_what, called)
 table
 
 # %% [markdown]
@@ -103,7 +104,7 @@ def rates(truth, score, threshold):
     # --- end
 
 
-print("by your function:", rates(test["truth"], test["score"], 0.5))
+print("by your function:", rates(truth, score, 0.5))
 print("by the run:      ", run["sensitivity"].value, run["specificity"].value)
 
 # %% [markdown]
@@ -113,7 +114,7 @@ print("by the run:      ", run["sensitivity"].value, run["specificity"].value)
 
 # %%
 thresholds = np.linspace(0, 1, 101)
-both = [rates(test["truth"], test["score"], threshold) or (math.nan, math.nan) for threshold in thresholds]
+both = [rates(truth, score, threshold) or (math.nan, math.nan) for threshold in thresholds]
 figure, axes = plt.subplots(figsize=(6.5, 3))
 axes.plot(thresholds, [pair[0] for pair in both], color="0", label="sensitivity (of the ill, found)")
 axes.plot(thresholds, [pair[1] for pair in both], "--", color="0.4", label="specificity (of the well, cleared)")
@@ -129,7 +130,7 @@ figure.tight_layout()
 # prints a warning and returns something.
 #
 # **Misconception:** "Accuracy says it all." **Say:** Where 5 of 100 are ill, "everybody is well" is right in 95 of 100,
-# and finds nobody. The product refuses such a headline.
+# and finds nobody. The report says so beside an accuracy that is no better than that.
 
 # %% [markdown]
 # ## What an alarm is worth
@@ -153,8 +154,11 @@ print(f"of {well} well it alarms {false_alarms:.0f}")
 print(f"of {found + false_alarms:.0f} alarms {found / (found + false_alarms):.0%} are right")
 
 # %% [markdown]
-# The model is the same, its sensitivity and specificity too. Only the people are others, and most alarms are false now.
-# No model has *a* PPV: it has one at a prevalence. Always say which.
+# The model is the same, and the count takes its sensitivity and specificity as they were. Only the people are others,
+# and most alarms are false now. No model has *a* PPV: it has one at a prevalence. Always say which.
+#
+# Mind what was assumed: that the model finds the ill and clears the well of a practice as well as those of a hospital.
+# Where the ill come earlier and with milder disease, it may not. Only data of a practice can tell.
 #
 # ### Exercise: the worth of an alarm
 #
@@ -248,8 +252,8 @@ print("people with all recordings right or all wrong:", (by_person["sum"] % by_p
 # %% [markdown]
 # ### Exercise: draw patients
 #
-# Define `patient_interval(patient, correct)`. `patient` holds one text per case, whose case it is; `correct` one 1 or 0
-# per case, whether the model was right; both have the same length. Return a tuple `(low, high)`: the 95 % interval
+# Define `patient_interval(patient, correct)`: two arrays of one length. `patient` holds one text per case, whose case
+# it is; `correct` one 1 or 0 per case, whether the model was right. Return a tuple `(low, high)`: the 95 % interval
 # (2.5th and 97.5th percentile) of *the share of cases that are right*, from at least 2,000 resamples of whole patients:
 #
 # 1. as many patients are drawn as there are, with replacement;
@@ -291,7 +295,7 @@ def share_right(weights):
 settings = Interval(level=0.95, resamples=2000, unit="patient_id", seed=7)
 product = intervals(share_right, voice["patient_id"], settings)
 single = intervals(share_right, np.arange(len(voice)), settings)
-mine = patient_interval(voice["patient_id"], right) or (math.nan, math.nan)
+mine = patient_interval(voice["patient_id"].to_numpy(), right) or (math.nan, math.nan)
 limits = {
     "people, by your function": mine,
     "people, by ai4diag": (product.low[0], product.high[0]),
@@ -336,8 +340,8 @@ figure.tight_layout()
 #
 # Define two functions:
 #
-# - `dice(truth, predicted)`: two arrays of 0 and 1 of the same shape; a number from 0 to 1, or `math.nan` when both are
-#   empty;
+# - `dice(truth, predicted)`: two arrays of the same shape, of 0 and 1 or of False and True; a number from 0 to 1, or
+#   `math.nan` when both are empty;
 # - `mean_dice(pairs)`: a list of (truth, predicted); a tuple of two numbers, the mean over the pairs whose Dice is
 #   defined (`math.nan` if there is none), and how many are undefined (a whole number).
 

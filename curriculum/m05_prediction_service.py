@@ -66,10 +66,11 @@ here
 # **Before the lesson.** Nothing has to be trained before. The lesson makes a pipeline `my-heart-failure` in the
 # workspace: a folder in `pipelines/` and a line in `params.yaml`. Everything may be run twice.
 #
-# **Pairs.** Pair a person from a company that sells software with one from a hospital or a clinical partner, if you
-# have them. Give the clinical partner the three sentences of the story: that person decides, the other one builds.
+# **First 10 minutes.** Pair a person from a company that sells software with one from a hospital or a clinical partner,
+# if you have them. Give the clinical partner the three sentences of the story: that person decides, the other one
+# builds.
 #
-# **Ask first (5 minutes).** "Which of the three sentences would your company find hardest to keep?" It is mostly the
+# **Ask first (5 of them).** "Which of the three sentences would your company find hardest to keep?" It is mostly the
 # third one. Come back to it in the section on the gate.
 
 # %% [markdown]
@@ -117,8 +118,8 @@ print(f"{len(table)} patients, {died.sum()} of them died during follow-up ({died
 table.head()
 
 # %% [markdown] tags=["trainer"]
-# **Timing.** Ten minutes for reading the recipe together is well spent. Let learners open `docs/reference/pipeline.md`
-# and find what `validate_every` means, rather than telling them.
+# **10 to 30 minutes.** Ten minutes for reading the recipe together is well spent. Let learners open
+# `docs/reference/pipeline.md` and find what `validate_every` means, rather than telling them.
 #
 # **Watch for** learners who edit `pipeline.yaml` in the file browser *and* run the recipe cell further down: the cell
 # wins, since it writes the file. Say so before it happens.
@@ -144,6 +145,9 @@ print("best three:", ", ".join(f"{name} {alone[name]:.3f}" for name in alone.ind
 # *The figure shows one bar per column. One column, `time`, stands out to the right.* A gift? `time` is the number of
 # days for which a patient was followed. Who dies early is followed for a short time, **because** follow-up ends with
 # death. At discharge nobody knows this number.
+#
+# To leave `time` out removes the leak, and not every trouble: patients were followed for different times, so that "did
+# not die" means "was not seen to die so far". Lesson 9 shows how to answer "by when?".
 #
 # Ask the pipeline to prepare the data as they are. `--set data.drop=[]` says: leave no column out.
 
@@ -178,6 +182,8 @@ def must_go(columns, prediction_day):
 
 
 # %% [markdown] tags=["trainer"]
+# **30 to 55 minutes,** with the recipe and its runs below; then a break.
+#
 # **Misconception:** "A column that is nearly perfect is a leak, a weak one is not." **Say:** "Strength is only a
 # reason to look. What decides is the day on which the value exists. Ejection fraction is strong and honest; a weak
 # column from the future still lies to you."
@@ -317,6 +323,8 @@ for name, run in {"baseline": baseline, "model": model}.items():
 # --- end
 
 # %% [markdown] tags=["trainer"]
+# **55 to 90 minutes.** The two runs take up to half a minute each; let learners predict the winner meanwhile.
+#
 # **Misconception:** "I tried six models and report the one that was best on the test part; it was tested, after all."
 # **Say:** "Then the test part chose it. Its number is the best of six draws. Choose on validation, open the test part
 # once." The ledger `pipelines/my-heart-failure/looks.csv` counts every model that was tested; the report says which
@@ -347,8 +355,8 @@ print(f"models tested on this test part so far: {looks['model'].nunique()}; each
 # difference was *shown*, however nice validation looked. "Not shown" is not "equal" either: the sentence says how much
 # better or worse B may still be.
 #
-# Two honest ways on: more patients, or a model that uses all patients for choosing (`ai4diag run my-heart-failure
-# --folds 5` tests every patient once; try it after the lesson).
+# Two honest ways on: more patients, or cross-validation, which tests every patient once and so makes the interval
+# narrower (`ai4diag run my-heart-failure --folds 5`; try it after the lesson).
 
 # %% [markdown]
 # ## The operating point
@@ -401,6 +409,8 @@ print(model["sensitivity"])
 # the deaths of validation; on so few of them it is a weak one.
 
 # %% [markdown] tags=["trainer"]
+# **90 to 110 minutes,** then a short break.
+#
 # **Misconception:** "We set the sensitivity to 0.9, so it is 0.9." **Say:** "You set it on about twenty deaths. The
 # test part tells what it is elsewhere; read the lower limit."
 #
@@ -422,6 +432,9 @@ print(model["sensitivity"])
 # - **Calibration slope.** Take the scores as log odds, `log(p / (1 - p))`, and fit a logistic regression of the
 #   outcome on them. The slope is 1 for good probabilities. Below 1 the scores are **too extreme** (too near 0 and 1,
 #   the usual fault of an overfitted model), above 1 **too timid** (too near the middle).
+#
+# The slope says nothing about scores that are *all* too high or all too low. For that look at the plot, and at
+# `calibration_intercept` in the report: 0 is good.
 
 # %%
 from ai4diag.evaluation.calibration import Calibration
@@ -474,6 +487,8 @@ print("the run ", slope)
 print("reading ", reading(slope.low, slope.high))
 
 # %% [markdown] tags=["trainer"]
+# **110 to 130 minutes.** Five for the plot, ten for the exercise.
+#
 # **Misconception:** "A high AUROC means that the probabilities are right." **Say:** "Halve every score: the AUROC is
 # the same, and every probability is wrong. Ranking and calibration are two questions."
 #
@@ -487,9 +502,9 @@ print("reading ", reading(slope.low, slope.high))
 # ## The gate
 #
 # The third sentence: no service unless the **lower limit** of the AUROC's interval is at least 0.70. It stands in the
-# recipe as `accept: {auroc_low: 0.70}`. The gate is on the lower limit, because the value itself is a lucky number
-# half of the time. A small test part gives a wide interval, and then the gate stays shut, even for a good model. That
-# is intended: what is not known to be good is not released.
+# recipe as `accept: {auroc_low: 0.70}`. The gate is on the lower limit, because the value itself lies above the truth
+# about as often as below. A small test part gives a wide interval, and then the gate stays shut, even for a good model.
+# That is intended: what is not known to be good is not released.
 #
 # `method: logit` decides where that limit lies. Look at the distances from the value to both limits, as probabilities
 # and as log odds.
@@ -528,6 +543,8 @@ model.report
 # that. The honest answers are "more patients", "better measurements", or "no service". All three are results.
 
 # %% [markdown] tags=["trainer"]
+# **130 to 140 minutes.**
+#
 # **Misconception:** "The gate failed, so the lesson failed." **Say:** "The gate did its work. You would have started a
 # service that is not shown to be better than asking for the age. And look at the number with the leak: with it, the
 # same gate may well open. A gate does not protect from a leak."
@@ -555,3 +572,6 @@ model.report
 # ## Quiz
 
 # %% tags=["quiz"]
+
+# %% [markdown] tags=["trainer"]
+# **Last 10 minutes.** Key points together, quiz alone, seven minutes. Question 2 is worth a show of hands first.

@@ -60,8 +60,8 @@ here
 #
 # **Two halves.** 55 minutes of signals, then a break, then survival. In a short day either half can stand alone.
 #
-# **Opening question.** "You have 100,000 rows from eight people. How large is your data set?" Write the answers on the
-# board. They come back in the first half.
+# **First 10 minutes, opening question.** "You have 100,000 rows from eight people. How large is your
+# data set?" Write the answers on the board. They come back in the first half.
 
 # %% [markdown]
 # ## Beats belong to people
@@ -112,7 +112,8 @@ windows /= np.linalg.norm(windows, axis=1, keepdims=True)
 asked, known = windows[:500], windows[500:]
 nearest = drawn[500:][(asked @ known.T).argmax(axis=1)]
 same = (index["patient_id"].to_numpy()[drawn[:500]] == index["patient_id"].to_numpy()[nearest]).mean()
-print(f"The most similar beat is of the same patient in {same:.0%} of 500 cases; by chance: some 1 in {len(patients)}.")
+chance = (index["patient_id"].value_counts(normalize=True) ** 2).sum()  # two beats drawn at random are of one patient
+print(f"The most similar beat is of the same patient in {same:.0%} of 500 cases; by chance: {chance:.0%}.")
 
 # %% [markdown]
 # A model that has seen some beats of a patient needs no cardiology to answer for the others: it may recognise the
@@ -141,6 +142,8 @@ def divide(records, patients, share, seed):
 
 
 # %% [markdown] tags=["trainer"]
+# **10 to 30 minutes.** Ten minutes for the exercise.
+#
 # **Misconception:** "Stratify by label and shuffle, that is what `train_test_split` does." **Say:** "It deals rows.
 # Ask what a row is: here it is four fifths of a second of a person."
 #
@@ -209,6 +212,8 @@ shares = answers.query("part == 'test' and truth == 1").groupby("patient_id")["c
 print(f"To Rosa: in {len(shares)} new patients {shares.min():.0%} to {shares.max():.0%} of the PVCs were found.")
 
 # %% [markdown] tags=["trainer"]
+# **30 to 55 minutes.** Let everybody read the two tables in silence before anybody explains them.
+#
 # **Misconception:** "The AUROC is 0.996 by patient and 0.999 by beat: it hardly matters how we split." **Say:** "Look
 # at the table. The ranking within each patient is good, but the threshold does not carry over to new people. Only the
 # split by patient shows it." (Figures vary a little with the machine; read them from the screen.)
@@ -289,8 +294,8 @@ five_years
 # is partly known: alive for at least so long. Drop them and you keep the deaths. Look at the first of the three wrong
 # answers when the curve is there."
 #
-# **Timing.** The table of three answers is the heart of the half. Let learners guess the order of the three numbers
-# before the next section computes them.
+# **55 to 75 minutes.** The table of three answers is the heart of the half. Let learners guess the order of
+# the three numbers before the next section computes them.
 
 # %% [markdown]
 # ## A survival curve
@@ -343,7 +348,7 @@ mine = kaplan_meier(days, event)
 if mine is not None:
     reference = outcomes.at(outcomes.kaplan_meier(), np.array(mine[0]))[0]
     print(f"largest difference between yours and the library's: {np.abs(np.array(mine[1]) - reference).max():.1e}")
-early, late = (days <= 1826) & (event == 1), days >= 1826
+early, late = (days <= 1826) & (event == 1), (days > 1826) | ((days == 1826) & (event == 0))
 print(f"after five years, Kaplan-Meier:      {outcomes.at(outcomes.kaplan_meier(), [1826])[0, 0]:.3f}")
 print(f"the unknown left out:                {late.sum() / (late | early).sum():.3f}")
 print(f"the unknown counted as alive:        {1 - early.mean():.3f}")
@@ -358,11 +363,18 @@ print("still under observation after 1, 3, 5, 10 years:", outcomes.at_risk([365,
 # Kaplan and Meier assume that who is censored on a day is like those who stay. If patients stop coming *because* they
 # are worse, no curve can know it. Ask how follow-up ended.
 
+# %% [markdown] tags=["trainer"]
+# **75 to 95 minutes.** Do the smaller case of hint 3 on the board, day by day, before anybody types; then ten minutes
+# for the exercise.
+#
+# **Misconception:** "The curve is flat at its end, so nobody dies any more." **Say:** "Hardly anybody is left to be
+# seen dying. Read the number at risk first."
+
 # %% [markdown]
 # ## Who is at higher risk
 #
-# `breast-cancer-survival` is a Cox model: age, stage and histology give each patient a risk. Train its small variant;
-# it takes seconds.
+# `breast-cancer-survival` is a Cox model, a regression that learns from censored patients too: age, stage and histology
+# give each patient a risk. Train its small variant; it takes seconds.
 
 # %%
 survival = lab.execute("breast-cancer-survival", quick=True)
@@ -439,13 +451,16 @@ deaths.join(by_site[["value", "low", "high"]]).sort_values("deaths", ascending=F
 # can show the curve of patients like her, with the number at risk below it, and say what nobody knows.
 
 # %% [markdown] tags=["trainer"]
+# **95 to 110 minutes.** Do three patients on the board: which of the three pairs are comparable?
+#
 # **Misconception:** "A C-index of 0.8 means that the model is right for 80 of 100 patients." **Say:** "For 80 of 100
 # *comparable pairs* it names the one who died first. One patient alone has no C-index."
 #
 # **If time is short,** give the C-index exercise as homework: the figure of the three risk groups carries the idea.
 #
 # **Discussion (5 minutes, companies with hospitals).** "Why does follow-up end in your hospital: the study ends,
-# people move, or they are too ill to come?" Only the first two are harmless for Kaplan-Meier.
+# people move, or they are too ill to come?" The first is harmless for
+# Kaplan-Meier, the second mostly, the third is not.
 
 # %% [markdown]
 # ## Key points
@@ -464,3 +479,7 @@ deaths.join(by_site[["value", "low", "high"]]).sort_values("deaths", ascending=F
 # ## Quiz
 
 # %% tags=["quiz"]
+
+# %% [markdown] tags=["trainer"]
+# **Last 10 minutes.** Key points together, quiz alone, seven minutes. Close with the opening question: how
+# large is a data set of 100,000 rows of eight people?

@@ -50,6 +50,11 @@ def test_wrong_splits_fail_by_name(seed):
         test = set(counts.index[counts.cumsum() <= test_share * len(patient)])
         return ["test" if person in test else "train" for person in patient]
 
+    def whom_chance_takes(patient, test_share, seed):  # so that now and then the share is right
+        random = np.random.default_rng(seed)
+        test = {person for person in sorted(set(patient)) if random.random() < test_share}
+        return ["test" if person in test else "train" for person in patient]
+
     def always_the_same(patient, test_share, seed):
         return grouped_split(patient, test_share, 0)
 
@@ -57,9 +62,17 @@ def test_wrong_splits_fail_by_name(seed):
         return grouped_split(patient, test_share, None)
 
     assert "no patient is in two parts" in crosses(Split(), seed, grouped_split=by_case)
-    assert any("of the patients are test" in name for name in crosses(Split(), seed, grouped_split=share_of_cases))
-    assert crosses(Split(), seed, grouped_split=always_the_same) == ["another seed gives another split"]
+    for wrong in (share_of_cases, whom_chance_takes):
+        assert any("of the patients are test" in name for name in crosses(Split(), seed, grouped_split=wrong))
+    assert crosses(Split(), seed, grouped_split=always_the_same) == ["other seeds give other splits"]
     assert crosses(Split(), seed, grouped_split=never_the_same) == ["the same seed gives the same split"]
+
+
+def test_texts_of_numpy_are_texts():
+    def as_array(patient, test_share, seed):
+        return np.array(grouped_split(patient, test_share, seed))
+
+    assert crosses(Split(), 0, grouped_split=as_array) == []
 
 
 # --- copies of pictures
@@ -147,10 +160,10 @@ def test_wrong_aurocs_fail_by_name(seed):
     def without_the_undefined(score, truth, site):
         return {name: value for name, value in by_site(score, truth, site).items() if not math.isnan(value)}
 
-    undefined = "cork, where all are ill, is NaN (undefined)"
-    assert len(crosses(BySite(), seed, by_site=pooled)) == 3
-    assert crosses(BySite(), seed, by_site=half_where_undefined) == [undefined]
-    assert crosses(BySite(), seed, by_site=without_the_undefined) == ["every hospital is in the answer", undefined]
+    undefined = ["cork, where all are ill, is NaN (undefined)", "delft, where all are well, is NaN (undefined)"]
+    assert len(crosses(BySite(), seed, by_site=pooled)) == 4
+    assert crosses(BySite(), seed, by_site=half_where_undefined) == undefined
+    assert crosses(BySite(), seed, by_site=without_the_undefined)[1:] == undefined
 
 
 # --- licences

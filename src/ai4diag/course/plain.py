@@ -22,7 +22,7 @@ class NotPlainError(ValueError):
 
 
 def plain(value: Any, level: int = 0) -> Any:
-    """Return a value as a plain one: arrays become nested lists, numpy's numbers Python's, tuples lists.
+    """Return a value as a plain one: arrays become nested lists, numpy's numbers and texts Python's, tuples lists.
 
     Raises:
         NotPlainError: it holds something else; its kind is named.
@@ -32,7 +32,7 @@ def plain(value: Any, level: int = 0) -> Any:
     kind = type(value)  # not isinstance: a subclass may lie about itself
     if value is None or kind in (bool, int, float, str):
         return value
-    if issubclass(kind, np.bool_ | np.integer | np.floating | np.ndarray) and kind.__module__ == "numpy":
+    if issubclass(kind, np.bool_ | np.integer | np.floating | np.str_ | np.ndarray) and kind.__module__ == "numpy":
         return plain(value.tolist(), level + 1)
     if kind in (list, tuple):
         return [plain(item, level + 1) for item in value]

@@ -65,7 +65,7 @@ class Gate(Exercise):
     title = "the release gate"
     names = ("meets_gate",)
     hints = (
-        "Which of the three numbers says what remains when luck is taken away? Compare that one with what is wanted.",
+        "Which number do the data still support if this was a lucky study? Compare that one with `wanted`.",
         "One comparison is enough: `low >= wanted`. Compared with NaN it is False, as it should be.",
     )
     worked = (
@@ -307,7 +307,7 @@ EXERCISES = (
                 "The gate is not met, because the lower limit is below 0.90.",
             ),
             "c",
-            "a gate asks the lower limit, what remains when luck is taken away",
+            "a gate asks the lower limit, which a lucky study alone does not lift",
         ),
         Question(
             "Which of these names for good the data that a run rests on?",

@@ -64,8 +64,7 @@ class Rates(Exercise):
         found, cleared = answer["both"]
         expect.close("the sensitivity is the share of the ill that is found", found, _mean(yes_of_ill))
         expect.close("the specificity is the share of the well that is cleared", cleared, _mean(no_of_well))
-        scores = given["both"]["score"]
-        share = _mean([score >= given["threshold"] for score in scores])
+        share = _mean([score >= given["threshold"] for _, score in pairs])
         expect.close("where nobody is ill, the sensitivity is NaN (undefined)", answer["well"][0], math.nan)
         expect.close("where nobody is ill, the specificity is still there", answer["well"][1], 1 - share)
         expect.close("where nobody is well, the specificity is NaN (undefined)", answer["ill"][1], math.nan)
@@ -140,26 +139,25 @@ class PatientInterval(Exercise):
     )
 
     def draw(self, random: np.random.Generator, root: Path) -> dict[str, Any]:
-        """Return cases of 40 patients; most are all right or all wrong, and those with many cases are harder."""
-        patient: list[str] = []
-        correct: list[int] = []
-        for number in range(40):
-            size = int(random.choice([1, 2, 3, 6, 9]))
-            chance = random.beta(0.5, 0.3 if size < 6 else 0.5)
-            patient += [f"p{number:02}"] * size
-            correct += (random.random(size) < chance).astype(int).tolist()
-        order = random.permutation(len(patient))
-        return {"patient": [patient[place] for place in order], "correct": [correct[place] for place in order]}
+        """Return cases of 40 patients; those with many cases are harder, so that a mean of patients' shares is off."""
+        while True:
+            cases = _cases(random)
+            own = [[right for who, right in cases if who == patient] for patient in {who for who, _ in cases}]
+            if abs(_mean([_mean(rights) for rights in own]) - _mean([right for _, right in cases])) > 0.07:
+                break
+        order = random.permutation(len(cases))
+        return {"patient": [cases[place][0] for place in order], "correct": [cases[place][1] for place in order]}
 
     def answer(self, given: dict[str, Any], names: Mapping[str, Any]) -> Any:
         """Return the limits."""
-        return names["patient_interval"](given["patient"], np.array(given["correct"]))
+        return names["patient_interval"](np.array(given["patient"]), np.array(given["correct"]))
 
     def judge(self, given: dict[str, Any], answer: Any, expect: Expectations, root: Path) -> None:
         """Expect the limits of a reference, made by weights instead of by drawing lists."""
         low, high = answer
-        ordered = 0 <= low < high <= 1
-        if not expect.that("it gives two limits from 0 to 1, the lower one first", ordered, f"{low}, {high}"):
+        if not expect.that(
+            "it gives two limits from 0 to 1, the lower one first", 0 <= low < high <= 1, f"{low}, {high}"
+        ):
             return
         correct = np.array(given["correct"], float)
         people = np.unique(given["patient"], return_inverse=True)[1]
@@ -200,11 +198,10 @@ class Dice(Exercise):
         predicted = np.where(random.random((6, 7)) < 0.25, 1 - truth, truth)
         predicted[0, :3] = 1, 1, 0
         empty = np.zeros_like(truth)
-        apart = 1 - truth
         pairs = {
             "overlap": (truth, predicted),
             "equal": (truth, truth),
-            "apart": (truth, apart),
+            "apart": (truth, 1 - truth),
             "missed": (truth, empty),
             "invented": (empty, predicted),
             "empty": (empty, empty),
@@ -214,10 +211,9 @@ class Dice(Exercise):
     def answer(self, given: dict[str, Any], names: Mapping[str, Any]) -> Any:
         """Return Dice of each pair, and the mean over all, over the empty ones."""
         pairs = {name: tuple(np.array(mask) for mask in pair) for name, pair in given.items()}
-        bool_pair = [mask.astype(bool) for mask in pairs["overlap"]]
         return {
             "single": {name: _tried(names["dice"], *pair) for name, pair in pairs.items()},
-            "bool": names["dice"](*bool_pair),
+            "bool": names["dice"](*(mask.astype(bool) for mask in pairs["overlap"])),
             "mean": names["mean_dice"]([*pairs.values(), pairs["empty"]]),
             "none": names["mean_dice"]([pairs["empty"]]),
         }
@@ -277,14 +273,13 @@ class Sceptic(Exercise):
         table = run.table()
         auroc = table[(table["name"] == "auroc") & table["subgroup"].str.startswith("site=")]
         women = table[(table["name"] == "sensitivity") & (table["subgroup"] == "sex=female")]
-        test = run.predictions.query("part == 'test'")
         return {
             "reading": dict(names["reading"]),
             "found": names["not_shown"](given["rows"]),
             "none": names["not_shown"]([]),
             "sites": auroc[["subgroup", "value", "low"]].to_numpy().tolist(),
             "women": float(women["value"].iloc[0]),
-            "patients": test[["site", "truth"]].to_numpy().tolist(),
+            "patients": run.predictions.query("part == 'test'")[["site", "truth"]].to_numpy().tolist(),
         }
 
     def judge(self, given: dict[str, Any], answer: Any, expect: Expectations, root: Path) -> None:
@@ -315,7 +310,17 @@ def _tried(rule: Any, *given: Any) -> Any:
         return type(error).__name__
 
 
-def _mean(values: Sequence[bool]) -> float:
+def _cases(random: np.random.Generator) -> list[tuple[str, int]]:
+    """Draw cases of 40 patients, each with whether it is right; most patients are all right or all wrong."""
+    cases = []
+    for number in range(40):
+        size = int(random.choice([1, 2, 3, 6, 9]))
+        chance = random.beta(0.5, 0.3 if size < 6 else 0.5)
+        cases += [(f"p{number:02}", int(right)) for right in random.random(size) < chance]
+    return cases
+
+
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 

@@ -54,7 +54,10 @@ class Known(Exercise):
             "last_contact_by_phone": (day + int(random.integers(5, 60)), 0.52),
             "age": (0, 0.64),
         }
-        order = random.permutation(list(kinds))
+        order = random.permutation(list(kinds)).tolist()
+        late = [order.index(name) for name in ("last_contact_by_phone", "days_followed")]
+        for place, name in zip(sorted(late), ("last_contact_by_phone", "days_followed"), strict=True):
+            order[place] = name  # never in alphabetical order
         columns = [{"name": str(n), "known_on_day": int(kinds[n][0]), "auroc": kinds[n][1]} for n in order]
         return {"columns": columns, "prediction_day": day}
 
@@ -361,7 +364,7 @@ EXERCISES = (
             "the interval contains 0, and that is no proof of being equal either.",
         ),
         Question(
-            "The calibration slope is 0.6 [0.4, 0.8]. What does it say about a score of 0.95?",
+            "The calibration slope is 0.6 [0.4, 0.8], the intercept 0. What does that say about a score of 0.95?",
             (
                 "The true risk is nearer to the middle: the scores are too extreme",
                 "The true risk is even higher: the scores are too timid",

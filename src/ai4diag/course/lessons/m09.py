@@ -52,23 +52,26 @@ class Divide(Exercise):
 
     def judge(self, given: dict[str, Any], answer: Any, expect: Expectations, root: Path) -> None:
         """Expect that nobody is in two parts, and that the share counts patients."""
-        parts, patients = answer["first"], given["patients"]
-        right = len(parts) == len(patients) and set(parts) <= {"train", "test"}
-        if not expect.that("there is 'train' or 'test' for each beat", right, sorted(set(parts)), "train, test"):
+        patients, splits = given["patients"], [answer["first"], answer["again"], *answer["others"]]
+        right = all(len(parts) == len(patients) and set(parts) <= {"train", "test"} for parts in splits)
+        if not expect.that("there is 'train' or 'test' for each beat", right, sorted(set(splits[0])), "train, test"):
             return
-        seen: dict[str, set[str]] = {}
-        seen_records: dict[str, set[str]] = {}
-        for record, patient, part in zip(given["records"], patients, parts, strict=True):
-            seen.setdefault(patient, set()).add(part)
-            seen_records.setdefault(record, set()).add(part)
-        twice = [record for record, found in seen_records.items() if len(found) > 1]
+        twice = set().union(*(_torn(given["records"], parts) for parts in splits))
         expect.that("no record is torn: beats of one record stay together", not twice, f"{len(twice)} torn")
-        both = sorted(patient for patient, found in seen.items() if len(found) > 1)
+        both = set().union(*(_torn(patients, parts) for parts in splits))
         expect.that("no patient is in two parts, not even one with two records", not both, f"{len(both)} in two parts")
-        n_test = sum("test" in found for found in seen.values())
-        expect.equal("the share counts patients, not beats", n_test, round(given["share"] * len(seen)))
-        expect.that("the same seed gives the same answer", parts == answer["again"])
-        expect.that("other seeds draw other patients", any(parts != other for other in answer["others"]))
+        test = [len({who for who, part in zip(patients, parts, strict=True) if part == "test"}) for parts in splits]
+        wanted = [round(given["share"] * len(set(patients)))] * len(splits)
+        expect.equal("the share counts patients, not beats, whatever the seed", test, wanted)
+        first, again, *others = splits
+        expect.that("the same seed gives the same answer", first == again)
+        expect.that("other seeds draw other patients", any(first != other for other in others))
+
+
+def _torn(owners: list[str], parts: list[str]) -> set[str]:
+    """Return the owners of beats in both parts."""
+    train, test = ({who for who, part in zip(owners, parts, strict=True) if part == name} for name in ("train", "test"))
+    return train & test
 
 
 class Patients(Exercise):
