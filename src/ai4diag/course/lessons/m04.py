@@ -61,9 +61,8 @@ class Rates(Exercise):
         pairs = list(zip(given["both"]["truth"], given["both"]["score"], strict=True))
         yes_of_ill = [score >= given["threshold"] for truth, score in pairs if truth == 1]
         no_of_well = [score < given["threshold"] for truth, score in pairs if truth == 0]
-        found, cleared = answer["both"]
-        expect.close("the sensitivity is the share of the ill that is found", found, _mean(yes_of_ill))
-        expect.close("the specificity is the share of the well that is cleared", cleared, _mean(no_of_well))
+        expect.close("the sensitivity is the share of the ill that is found", answer["both"][0], _mean(yes_of_ill))
+        expect.close("the specificity is the share of the well that is cleared", answer["both"][1], _mean(no_of_well))
         share = _mean([score >= given["threshold"] for _, score in pairs])
         expect.close("where nobody is ill, the sensitivity is NaN (undefined)", answer["well"][0], math.nan)
         expect.close("where nobody is ill, the specificity is still there", answer["well"][1], 1 - share)
@@ -155,9 +154,8 @@ class PatientInterval(Exercise):
     def judge(self, given: dict[str, Any], answer: Any, expect: Expectations, root: Path) -> None:
         """Expect the limits of a reference, made by weights instead of by drawing lists."""
         low, high = answer
-        if not expect.that(
-            "it gives two limits from 0 to 1, the lower one first", 0 <= low < high <= 1, f"{low}, {high}"
-        ):
+        ordered = 0 <= low < high <= 1
+        if not expect.that("it gives two limits from 0 to 1, the lower one first", ordered, f"{low}, {high}"):
             return
         correct = np.array(given["correct"], float)
         people = np.unique(given["patient"], return_inverse=True)[1]
@@ -339,8 +337,7 @@ def _resampled(unit: np.ndarray[Any, Any], correct: np.ndarray[Any, Any]) -> np.
 
 
 def _width(shares: np.ndarray[Any, Any]) -> float:
-    low, high = np.percentile(shares, [2.5, 97.5])
-    return float(high - low)
+    return float(np.percentile(shares, 97.5) - np.percentile(shares, 2.5))
 
 
 def _dice(truth: Sequence[Sequence[int]], predicted: Sequence[Sequence[int]]) -> float:
