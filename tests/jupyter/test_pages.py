@@ -55,7 +55,7 @@ def test_a_report_that_was_exchanged_is_not_shown(tmp_path: Path) -> None:
         reports.newest(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["[]", "{", '{"created": "2026"}'])
+@pytest.mark.parametrize("content", ["[]", "{", '{"created": "2026"}', '{"created": "", "words": "", "files": []}'])
 def test_a_damaged_record_is_an_error_that_names_it(tmp_path: Path, content: str) -> None:
     (keep(tmp_path, "a", "2026-11-22T10:00:00+00:00") / "record.json").write_text(content)
     with pytest.raises(DataError, match=r"record\.json"):
@@ -99,6 +99,16 @@ def test_a_damaged_notebook_spoils_its_own_line_only(repository: Path, make_work
     assert "First result" in good
     assert "is not the notebook of a lesson" in bad
     assert "<img" not in bad
+
+
+def test_a_lesson_whose_pipeline_is_not_here_can_still_be_opened(repository: Path, make_workspace) -> None:
+    folder = (workspace := Workspace(make_workspace("breast-mass"))).root / "notebooks"
+    folder.mkdir()
+    (notebook,) = (repository / "notebooks").glob("m06_*.ipynb")
+    shutil.copy(notebook, folder)
+    (row,) = page.table_rows(workspace, "/lab/tree")
+    assert f'href="/lab/tree/notebooks/{notebook.name}"' in row
+    assert "✗ not here: There is no pipeline" in row
 
 
 def test_the_command_binds_loopback_and_names_no_token(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,18 @@ def test_two_users_have_a_port_and_a_token_each(lab: Lab, workspace: Path, tmp_p
         assert other.mlflow()[0].cmdline() != (lab.mlflow() or other.processes())[0].cmdline()
 
 
+def test_settings_of_a_user_open_the_lab_to_nobody(workspace: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "home" / ".jupyter" / "jupyter_server_config.py"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('c.ServerApp.token = c.IdentityProvider.token = ""\nc.ServerApp.disable_check_xsrf = True\n')
+    with Lab(workspace, tmp_path / "home") as lab:  # its address is printed with a token
+        for path in PAGES:
+            assert lab.ask(path, token="")[0] in (302, 403)
+        assert lab.ask("api/contents")[0] == 200
+        assert lab.ask("login", token="")[0] == 200
+        assert lab.ask("login", token="", data={}, method="POST")[0] == 403  # no number against forged requests
+
+
 def test_a_workspace_without_runs_says_how_to_make_one(make_workspace: Any, tmp_path: Path) -> None:
     with Lab(make_workspace("breast-mass"), tmp_path / "home") as lab:
         for path, words in {

@@ -11,6 +11,8 @@ import pytest
 from ai4diag import lab
 from ai4diag.errors import ConfigError, DataError, UsageError
 from ai4diag.evaluation.predictions import write_predictions
+from ai4diag.lab.answers import Answers
+from ai4diag.lab.case_table import Cases
 from ai4diag.lab.drawing import MOST_BYTES
 from ai4diag.lab.named import pipeline_of
 from ai4diag.pipelines import stages
@@ -54,6 +56,13 @@ def test_a_data_set_says_what_it_is_and_how_to_get_it(make_workspace):
         lab.dataset("wbdc", root)
 
 
+def test_a_word_between_backticks_is_code_in_the_page(make_workspace):
+    text, page = shown(lab.dataset("tcga_brca_survival", make_workspace("breast-mass")))
+    assert "`not reported`" in text
+    assert {"not reported", "ai4diag data get tcga_brca_survival"} <= set(page.texts)
+    assert "`" not in "".join(page.texts)
+
+
 def test_cases_are_a_table_and_each_has_a_name(done):
     cases = lab.cases("breast-mass", done.folder)
     assert len(cases) == 569 == len(list(cases)) == len(cases.table())
@@ -79,14 +88,16 @@ def test_a_table_row_has_units_and_the_answer_of_the_model(done):
     table = pd.read_parquet(done.out / "predictions.parquet").set_index("case_id")
     assert case.part == "test" == table.loc[case.case_id, "part"]
     text, page = shown(case)
-    assert f"score {table.loc[case.case_id, 'score']:.3f} for malignant" in text
+    assert f"score {table.loc[case.case_id, 'score']:.3g} for malignant" in text
     assert re.search(r"mean radius +\S+ +px +median", text)
     assert {"Feature", "Unit", "px"} < set(page.texts)
     assert case.picture is None
     with pytest.raises(UsageError, match="table row"):
         _ = case.png
-    learned = lab.cases("breast-mass", done.folder).of_part("train")[0]
-    assert "the model learned from it" in str(learned)
+    cases = lab.cases("breast-mass", done.folder)
+    assert "the model learned from it" in str(cases.of_part("train")[0])
+    unasked = Cases(cases.words, cases.prepared, Answers({}, None))
+    assert "the model was not asked about it" in str(unasked.of_part("test")[0])
 
 
 def test_answers_about_other_cases_are_not_shown(done):

@@ -113,7 +113,7 @@ def test_a_pipeline_runs_with_a_bar_for_each_stage_and_its_run_is_returned(make_
     assert run.record.facts["recipe"]["train"]["epochs"] == 5
     said = capsys.readouterr().err
     for stage in ("start", "prepare", "train", "evaluate", "package"):
-        assert f"{stage} breast-mass --quick --set train.epochs=5" in said
+        assert f"{stage} breast-mass --quick with 2 changes: done" in said
     assert "done, 5 of 5, epoch 5 of 5, loss" in said
 
 

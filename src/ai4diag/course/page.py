@@ -18,9 +18,13 @@ from ai4diag.jupyter.launcher import page
 from ai4diag.jupyter.pages import Page, add
 from ai4diag.jupyter.start import layout
 from ai4diag.pipelines.workspace import Workspace
+from ai4diag.shown import code_marked
 
 EXTENSION = "ai4diag.course.page"
-COLUMNS = "".join(f'<th scope="col">{name}</th>' for name in ("Lesson", "Minutes", "Badge", "Ready?"))
+COLUMNS = (
+    '<th scope="col">Lesson</th><th scope="col" class="number">Minutes</th>'
+    '<th scope="col">Badge</th><th scope="col">Ready?</th>'
+)
 
 
 def tile() -> dict[str, Any]:
@@ -53,7 +57,7 @@ class Lessons(Page):
             return
         self.show(
             "Lessons",
-            f"<p>A lesson opens in JupyterLab, in this tab of the browser.</p>"
+            "<p>A lesson opens in JupyterLab, in this tab of the browser.</p>"
             f"<table><thead><tr>{COLUMNS}</tr></thead><tbody>{''.join(rows)}</tbody></table>",
         )
 
@@ -76,11 +80,13 @@ def table_rows(workspace: Workspace, opener: str) -> list[str]:
 
 
 def _row(lesson: Lesson, address: str, workspace: Workspace) -> str:
-    needs = lacking(workspace, lesson)
     state = "✓ ready"
-    if needs:
-        listed = "".join(f"<li>{escape(item)}</li>" for item in needs)
-        state = f"✗ not yet: <code>ai4diag course catch-up {lesson.id}</code><ul>{listed}</ul>"
+    try:
+        if needs := lacking(workspace, lesson):
+            listed = "".join(f"<li>{code_marked(item)}</li>" for item in needs)
+            state = f"✗ not yet: <code>ai4diag course catch-up {lesson.id}</code><ul>{listed}</ul>"
+    except Ai4diagError as error:  # a pipeline that it needs is not in this workspace, or is wrong
+        state = f"✗ not here: {code_marked(str(error))}"
     return (
         f'<tr><th scope="row"><a href="{escape(address)}">{escape(lesson.id)} {escape(lesson.title)}</a></th>'
         f'<td class="number">{lesson.minutes}</td><td>{escape(lesson.badge)}</td><td>{state}</td></tr>'

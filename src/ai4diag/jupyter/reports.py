@@ -31,6 +31,7 @@ def newest(workspace: Path) -> str | None:
 
 def _facts(path: Path) -> dict[str, Any]:
     facts = read_json(path)
-    if not isinstance(facts, dict) or not {"created", "words", "files"} <= facts.keys():
+    known = isinstance(facts, dict) and {"created", "words"} <= facts.keys() and isinstance(facts.get("files"), dict)
+    if not known:
         raise DataError(f"{path} is not the record of a run.", "Remove its folder, and evaluate the pipeline again.")
-    return facts
+    return dict(facts)

@@ -64,6 +64,8 @@ def start(folder: Path, port: int | None = None, browser: bool = True) -> Start:
         "--ServerApp.allow_origin=",
         "--ServerApp.allow_origin_pat=",
         "--ServerApp.allow_remote_access=False",
+        "--ServerApp.disable_check_xsrf=False",
+        "--ServerApp.identity_provider_class=ai4diag.jupyter.identity.OwnToken",
         f"--ServerApp.root_dir={here}",
         "--Application.log_level=ERROR",
         f"--LabApp.default_url=/lab/workspaces/{layout(here)}",
@@ -84,10 +86,10 @@ def _free(port: int) -> str:
 
 def _environ() -> dict[str, str]:
     """Return the environment: our settings are found first, and `!ai4diag` in a notebook finds this installation."""
-    commands, path = str(Path(sys.executable).parent), os.environ.get("PATH", "")
+    paths = [str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH")])]
     before = [os.environ[name] for name in ("JUPYTER_CONFIG_PATH",) if os.environ.get(name)]
     return {
         **os.environ,
         "JUPYTER_CONFIG_PATH": os.pathsep.join([str(CONFIG), *before]),
-        "PATH": path if commands in path.split(os.pathsep) else os.pathsep.join([commands, path]),
+        "PATH": os.pathsep.join(paths),
     }

@@ -117,7 +117,7 @@ class Bar(Shown):
             f'<div role="progressbar" aria-label="{label}" {known} '
             'style="display:inline-block;width:12em;height:0.8em;border:1px solid currentColor">'
             f'<div style="width:{percent}%;height:100%;background-color:#3b6ea5"></div></div> '
-            f"<span>{escape(str(self))}</span>"
+            f'<span style="overflow-wrap:anywhere">{escape(str(self))}</span>'
         )
 
 

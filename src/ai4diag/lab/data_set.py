@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from pathlib import Path
 
 from ai4diag.config.card import Card
@@ -15,7 +14,7 @@ from ai4diag.evaluation.report.words import counted
 from ai4diag.pipelines.report_context import part_lines
 from ai4diag.pipelines.stages import open_prepared
 from ai4diag.pipelines.workspace import Pipeline, Workspace
-from ai4diag.shown import Shown, columns, html_table
+from ai4diag.shown import Shown, code_marked, columns, html_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,10 +67,11 @@ class Dataset(Shown):
 
     def html(self) -> str:
         """Return facts, pitfalls and counts."""
-        shown = html_table(f"Data set {self.card.name}: {self.card.title}", (), self._facts)
+        facts = [(key, code_marked(text)) for key, text in self._facts]
+        shown = html_table(f"Data set {self.card.name}: {self.card.title}", (), facts)
         if self.card.pitfalls:
             shown += "<p><strong>Known pitfalls</strong></p><ul>"
-            shown += "".join(f"<li>{escape(pitfall)}</li>" for pitfall in self.card.pitfalls) + "</ul>"
+            shown += "".join(f"<li>{code_marked(pitfall)}</li>" for pitfall in self.card.pitfalls) + "</ul>"
         return shown + (html_table(self._counted, self._header, self._rows) if self.counts else "")
 
     @property
@@ -128,7 +128,7 @@ def _size(size: float) -> str:
     ('999 B', '12.5 MB')
     """
     for unit in ("B", "kB", "MB"):
-        if size < 1000:
+        if size < 999.5:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} GB"

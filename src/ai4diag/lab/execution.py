@@ -15,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ai4diag.errors import Ai4diagError, GateError, kind_of_exit_code
+from ai4diag.evaluation.report.words import counted
 from ai4diag.lab.bar import Bar
 from ai4diag.lab.shown import Run
 from ai4diag.pipelines import records, told
@@ -43,7 +45,7 @@ def execute(pipeline: Pipeline) -> Run:
     command = f"ai4diag run {pipeline.words}"
     with tempfile.TemporaryDirectory(prefix="ai4diag-lab-") as folder:
         events, said = Path(folder) / "events.jsonl", Path(folder) / "said.txt"
-        bars = _Bars(events, pipeline.words)
+        bars = _Bars(events, _brief(pipeline))
         code = _run(pipeline, events, said, bars)
         words = said.read_text(encoding="utf-8", errors="replace")
     bars.end("stopped" if code in INTERRUPTED else "failed" if code else "done" if bars.began else "all is up to date")
@@ -58,8 +60,14 @@ def execute(pipeline: Pipeline) -> Run:
     return Run(records.find(pipeline.workspace, pipeline.words))
 
 
+def _brief(pipeline: Pipeline) -> str:
+    """Return the words for a bar, which is one line: what was changed is counted only."""
+    plain = replace(pipeline, overrides=()).words
+    return f"{plain} with {counted(len(pipeline.overrides), 'change')}" if pipeline.overrides else plain
+
+
 def _run(pipeline: Pipeline, events: Path, said: Path, bars: _Bars) -> int:
-    """Run the command; return its exit code. Whatever happens here, it does not go on alone."""
+    """Run the command; return its exit code. Whatever is raised here, it does not go on alone."""
     command = [sys.executable, "-m", "ai4diag", "run", *shlex.split(pipeline.words)]
     environment = os.environ | {told.FILE: str(events), "PYTHONUNBUFFERED": "1"}
     with said.open("wb") as stream:

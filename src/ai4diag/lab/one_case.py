@@ -140,6 +140,8 @@ class Case(Shown):
     @property
     def said_answer(self) -> str:
         """The model's answer in words."""
+        if self.answers is not None and self.answer is None and self.part != "train":
+            return "none: the model was not asked about it"
         return answer_words(self.answer, self.answers, self.prepared.target, self.prepared.classes)
 
     def __str__(self) -> str:

@@ -80,7 +80,7 @@ def answer_words(line: Line | None, answers: Answers | None, target: str, classe
     score = float(line["score"])
     if np.isnan(at):
         return f"score {number(score)} for {classes[1]}"
-    return f"{classes[int(score >= at)]}: score {number(score)} for {classes[1]}, yes from {at:.3g} on"
+    return f"{classes[int(score >= at)]}: score {score:.3g} for {classes[1]}, yes from {at:.3g} on"
 
 
 def dice_of(line: Line, n_classes: int) -> list[float]:
