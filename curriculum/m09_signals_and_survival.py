@@ -395,8 +395,8 @@ ax.set_title("Test part, by predicted risk")
 ax.legend(loc="lower left");
 
 # %% [markdown]
-# *The figure shows three staircases, one per third of the predicted risk; the legend gives patients and deaths of
-# each.*
+# *The figure shows three staircases, one per risk group; the legend gives patients and deaths of each.* The groups are
+# thirds of the predicted risk in the training part, so that on the test part they need not be equally large.
 #
 # **Harrell's C-index** says in one number how well the risk ranks. Take all pairs of patients and ask: is it *known*
 # who died first? Such a pair is **comparable**:

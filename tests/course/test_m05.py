@@ -120,6 +120,8 @@ def test_a_leak_is_a_matter_of_time_not_of_strength(root):
     assert "a weak column from the future goes too" in unmet("m05.known", strong, root)
     early = {"must_go": lambda columns, day: [item["name"] for item in columns if item["known_on_day"] >= day]}
     assert "what exists on the day of the prediction stays" in unmet("m05.known", early, root)
+    by_name = {"must_go": lambda columns, day: sorted(item["name"] for item in columns if item["known_on_day"] > day)}
+    assert unmet("m05.known", by_name, root) == ["exactly these must go, in the order given"]
 
 
 @pytest.mark.parametrize(
