@@ -43,7 +43,8 @@ def promote(
         reason: in words.
 
     Raises:
-        UsageError: nobody answers for it, there is no such run or pack, or the run is of several seeds.
+        UsageError: nobody answers for it, there is no such run or pack, the run is of several seeds, or the store does
+            not know it (a copied record).
         GateError: the recipe has no release gate, or the gate does not hold.
         VerifyError: the pack is not what it says, or of another run; or the newest verification did not hold.
         MachineError: the store cannot be used.

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ai4diag.errors import UsageError
 from ai4diag.tracking.record import PREFIX
 from ai4diag.tracking.store import Store, connect, explained, locate, quietly
 
@@ -94,12 +95,13 @@ def version_of(workspace: Path, name: str, run: str) -> str:
     """Return the number of the version that is this run; it is registered when it is not yet.
 
     Raises:
-        MachineError: the store cannot be used, or the run is not in it.
+        UsageError: the store does not know the run.
+        MachineError: the store cannot be used.
     """
     store = locate(workspace)
     with explained(store), quietly():
         client = connect(store)
-        source = f"{client.get_run(run).info.artifact_uri}/model"  # first: a run that is not there registers nothing
+        source = f"{_run(client, store, run).info.artifact_uri}/model"  # first: an unknown run registers nothing
         if not any(item.name == name for item in _pages(client.search_registered_models)):
             client.create_registered_model(name)
         for known in client.search_model_versions(f"name = '{name}'"):
@@ -142,6 +144,22 @@ def lock_of(workspace: Path) -> Path:
     """Return the lock file under which decisions of this workspace are made one after another."""
     store: Store = locate(workspace)
     return store.folder / ".registry.lock"
+
+
+def _run(client: MlflowClient, store: Store, run: str) -> Any:
+    """Return MLflow's run; a copied record, or a run that was not tracked, has none."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise UsageError(
+            f"The MLflow store {store} does not know run {run[:8]}: its record was copied here, it was not tracked "
+            "(AI4DIAG_TRACKING=off), or it is in another store (MLFLOW_TRACKING_URI).",
+            "Nothing was promoted. Promote it where it was run, or run the pipeline here and promote that run.",
+        ) from error
 
 
 def _model(client: MlflowClient, item: Any) -> Model:
