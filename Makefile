@@ -29,7 +29,7 @@ test-slow: install ## every test
 	$(PYTEST)
 
 lint: install ## style, layers, types
-	ruff check src tests benchmarks
+	ruff check src tests benchmarks curriculum docs
 	ruff format --check src tests benchmarks
 	lint-imports
 	mypy
