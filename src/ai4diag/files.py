@@ -104,6 +104,20 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
+def write_new(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that must not exist yet; from its first moment nobody else can read a private one.
+
+    Raises:
+        OSError: it exists, or cannot be written.
+    """
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(handle, "wb") as stream:
+        os.fchmod(handle, mode)
+        stream.write(content)
+        stream.flush()
+        os.fsync(handle)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically: two-space indent, keys in the order given, NaN and infinities as null."""
     write_text(path, to_json(content) + "\n")

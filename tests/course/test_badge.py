@@ -113,3 +113,16 @@ def test_a_wrong_key_is_named(tmp_path, completed, keys):
 def test_nobody_gets_a_badge_without_lessons(keys):
     with pytest.raises(UsageError, match="completed lessons"):
         badge.issue("Explorer", [], learner="Ada", issuer="X", key=keys[0])
+
+
+def test_a_name_that_would_do_something_to_a_terminal_is_refused(completed, keys):
+    with pytest.raises(UsageError, match="cannot be shown"):
+        badge.issue("Explorer", completed, learner="Ada\x1b[2J", issuer="X", key=keys[0])
+
+
+@pytest.mark.parametrize("text", [b"", b"<svg", b"\xff\xfe", b'<svg xmlns="http://www.w3.org/2000/svg"><a>'])
+def test_a_file_that_is_no_picture_is_refused(text, tmp_path, keys):
+    path = tmp_path / "broken.svg"
+    path.write_bytes(text)
+    with pytest.raises((VerifyError, DataError), match="broken"):
+        badge.verify(path, keys[1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import linecache
 import os
 import re
 import shutil
@@ -15,10 +17,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ai4diag.course import check_file
+from ai4diag.course import check_file, lessons
 from ai4diag.course.answering import ask, read
+from ai4diag.course.checking import check
 from ai4diag.course.exercise import Exercise
-from ai4diag.errors import UsageError
+from ai4diag.errors import DataError, UsageError
 from tests.course.tiny import COUNT, DOUBLE, TRIPLE, needs_isolation, states, unmet
 
 ALL = (DOUBLE, TRIPLE, COUNT)
@@ -250,3 +253,44 @@ def test_ask_says_what_is_missing_raised_or_not_plain():
     assert ask(Sum(), {"a": 1, "b": "x"}, "{}")[0] == "error"
     assert ask(Sum(), {"a": object(), "b": 2}, "{}")[0] == "error"
     assert ask(Sum(), {"a": 1j, "b": 2}, "{}") == ("not-plain", "a builtins.complex")
+
+
+def raises(text):
+    """Return a function of these lines, as a notebook has it."""
+    names = {}
+    path = f"/tmp/cell-{abs(hash(text))}.py"
+    linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
+    exec(compile(text, path, "exec"), names)
+    return names["f"]
+
+
+class Call(Sum):
+    """A function that is called."""
+
+    names = ("f",)
+
+    def answer(self, given, names):
+        return names["f"](-1)
+
+
+def test_an_error_is_told_with_the_line_that_raised_it():
+    kind, text = ask(Call(), {"f": raises("def f(age):\n    assert age >= 0\n")}, "{}")
+    assert (kind, text) == ("error", "AssertionError in `assert age >= 0`: it says no more")
+    kind, text = ask(Call(), {"f": raises("import numpy as np\ndef f(age):\n    return np.zeros(age)\n")}, "{}")
+    assert text == "ValueError in `return np.zeros(age)`: negative dimensions are not allowed"
+
+
+def test_what_was_run_is_known_by_its_hash(school):
+    needs_isolation()
+    path = school.hand_in("hash", DOUBLE)
+    (found,) = school.check(path)
+    assert found.sha256 == found.data()["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_data_that_are_missing_are_told_with_the_cure(tmp_path, monkeypatch):
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "params.yaml").write_text("pipelines: {}\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"m02\.\w+ cannot be judged: .* ai4diag course catch-up m02"):
+        for exercise in lessons.exercises("m02"):
+            check(exercise.id, names=dict.fromkeys(exercise.names))

@@ -53,6 +53,15 @@ def test_the_curriculum_has_twelve_lessons_in_order():
     assert lessons.known() == [source.lesson.id for source in SOURCES]
 
 
+def test_helpers_beside_the_lessons_are_no_lessons(tmp_path, monkeypatch):
+    for name in ("m01.py", "m01_helpers.py", "quiz.py", "m1.py", "m123.py"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "m02").mkdir()
+    (tmp_path / "m02" / "__init__.py").write_text("")
+    monkeypatch.setattr(lessons, "__path__", [str(tmp_path)])
+    assert lessons.known() == ["m01", "m02"]
+
+
 def test_prerequisites_come_before():
     for source in SOURCES:
         assert all(need < source.lesson.id for need in source.lesson.needs), source.path

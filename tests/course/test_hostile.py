@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -285,9 +286,54 @@ def test_a_header_that_asks_for_other_folders_gets_the_lessons_own(school):
 @pytest.mark.slow
 def test_what_it_wrote_is_removed_however_deep_and_locked(school, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    deep = "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\n"
-    locked = "os.makedirs('/tmp/locked/in')\nos.chmod('/tmp/locked', 0)"
-    (found,) = school.check(school.hand_in("deep", deep, locked, "raise RuntimeError(len(os.getcwd()))"))
-    assert len(found.cells) == 1
-    assert int(found.cells[0][1].split()[-1]) > 6000  # it was deep
+    locked = "import os\nos.makedirs('/tmp/locked/in')\nos.chmod('/tmp/locked', 0)"
+    deep = "for _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\nimport time\ntime.sleep(30)"
+    (found,) = school.check(school.hand_in("deep", locked, deep))
+    assert "into which nobody can look" in found.reason  # there it could fill the disk
     assert list(tmp_path.iterdir()) == []
+
+
+CALLS = {
+    "memory of no process": "os.memfd_create('x')",
+    "shared memory": "called('shmget', 0, 10**9, 0o1600)",
+    "the trainer's keys": "called('keyctl', 0, -3, 0)",
+    "a folder in memory": "called('mount', b'x', b'/tmp', b'tmpfs', 0, None)",
+    "another user": "called('unshare', 0x10000000)",
+}
+CALL = """
+import ctypes, os
+from ai4diag.course.runner import KERNELS, REFUSED
+def called(name, *words):
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.syscall(REFUSED[name][KERNELS[os.uname().machine][2]], *words) < 0:
+        raise OSError(ctypes.get_errno(), name)
+said = []
+for call in {calls!r}:
+    try:
+        said.append(str(eval(call)))
+    except OSError as error:
+        said.append(error.strerror and str(error.errno))
+raise RuntimeError(' '.join(said))
+"""
+
+
+def test_the_kernel_refuses_memory_that_nobody_counts_and_the_keys_of_the_session(school):
+    (found,) = school.check(school.hand_in("calls", CALL.replace("{calls!r}", repr(list(CALLS.values())))))
+    assert found.cells == (("1", "RuntimeError: " + " ".join([str(errno.ENOSYS)] * len(CALLS))),)
+
+
+FILL = """
+import os, time
+for number in range(9):
+    file = os.open('f', os.O_CREAT | os.O_WRONLY)
+    os.unlink('f')
+    os.posix_fallocate(file, 0, 10**9)
+time.sleep(30)
+"""
+
+
+@pytest.mark.slow
+def test_deleted_files_that_are_still_open_count(school):
+    (found,) = school.check(school.hand_in("fill", FILL))
+    assert states(found) == NOTHING
+    assert found.reason == "it wrote more than 8 GiB"

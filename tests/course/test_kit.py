@@ -21,11 +21,16 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 def place(make_workspace):
     """A workspace with the first lesson and its source."""
     root = make_workspace("breast-mass")
-    for folder, pattern in (("curriculum", "m01_*.py"), ("notebooks", "m01_*.ipynb")):
-        (root / folder).mkdir()
-        for path in (ROOT / folder).glob(pattern):
-            shutil.copy(path, root / folder)
+    bring(root, "m01")
     return root
+
+
+def bring(root, lesson):
+    """Put a lesson and its source into a workspace."""
+    for folder in ("curriculum", "notebooks"):
+        (root / folder).mkdir(exist_ok=True)
+        for path in (ROOT / folder).glob(f"{lesson}_*"):
+            shutil.copy(path, root / folder)
 
 
 def notebook(root):
@@ -79,6 +84,22 @@ def test_catching_up_brings_the_data(place):
     header = find(place, "m01")[1]
     assert lacking(workspace, header) == [f"data set {name}" for name in header.data]
     said = []
-    kit.catch_up(workspace, "m01", say=said.append)
+    kit.catch_up(workspace, ["m01"], say=said.append)
     assert lacking(workspace, header) == []
     assert said == [f"data set {name}" for name in sorted(header.data)]
+
+
+def test_catching_up_with_several_lessons_does_everything_once(place, mirror):
+    bring(place, "m03")
+    workspace = Workspace(place)
+    said = []
+    kit.catch_up(workspace, ["m01", "m03", "m01"], str(mirror), say=said.append)
+    assert all(lacking(workspace, find(place, lesson)[1]) == [] for lesson in ("m01", "m03"))
+    assert len(set(said)) == len(said)
+    solved = [path.name for path in (place / kit.SOLVED).iterdir()]
+    assert solved == [notebook(place).name]  # of the lesson before; nobody asked for the solution of m03
+
+
+def test_a_copy_that_jupyterlab_made_is_nobodys_lesson(place):
+    shutil.copy(notebook(place), notebook(place).with_stem(f"{notebook(place).stem}-Copy1"))
+    assert find(place, "m01")[0].name == "m01_first_result.ipynb"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 
@@ -102,3 +104,30 @@ def test_a_pack_is_never_written_over_something(tmp_path):
 def test_a_pack_is_made_in_a_checkout(make_workspace, tmp_path):
     with pytest.raises(UsageError, match="curriculum"):
         make_pack(Workspace(make_workspace("breast-mass")), tmp_path / "pack")
+
+
+@pytest.fixture
+def stick(tmp_path):
+    """A pack that holds next to nothing."""
+    shutil.copy(ROOT / "src/ai4diag/course/install.py", tmp_path)
+    made_on = {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", "platform": sysconfig.get_platform()}
+    (tmp_path / "pack.json").write_text(json.dumps({"made_on": made_on, "wheels": 1}))
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / "a.whl").write_text("a")
+    (tmp_path / "SHA256SUMS").write_text(f"{hashlib.sha256(b'a').hexdigest()}  wheels/a.whl\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("wheels/a.whl", "b"), ("wheels/b.whl", "b"), ("SHA256SUMS", ""), ("SHA256SUMS", None), ("wheels/a.whl", None)],
+    ids=["damaged", "foreign", "emptied", "no sums", "missing"],
+)
+def test_what_is_not_as_it_was_made_is_not_installed(stick, file, text):
+    (stick / file).unlink(missing_ok=True)
+    if text is not None:
+        (stick / file).write_text(text)
+    done = subprocess.run([base_python(), str(stick / "install.py")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "Copy the pack again" in done.stderr
+    assert not (stick / ".venv").exists()

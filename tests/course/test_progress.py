@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
+import os
 import re
 from pathlib import Path
 
@@ -124,3 +126,42 @@ def test_lines_of_several_processes_stay_whole(root):
         writer.join()
     found = [line["exercise"] for line in lines(sharing.file)]
     assert {name: found.count(name) for name in found} == {f"m01.{'x' * 20}{number}": 200 for number in range(4)}
+
+
+def test_somebody_elses_lock_does_not_stop_a_check(root):
+    sharing = progress.share(root, "ada")
+    with sharing.file.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert progress.note(root, "m01.quiz", ONE_OF_TWO, 0) == ""
+    assert len(lines(sharing.file)) == 1
+
+
+def test_what_was_forgotten_does_not_come_back(root, monkeypatch):
+    sharing = progress.share(root, "ada")
+    progress.forget(root)
+    monkeypatch.setattr(progress, "sharing", lambda root: sharing)  # a check that had looked a moment before
+    assert "ai4diag course share" in progress.note(root, "m01.quiz", ONE_OF_TWO, 0)
+    assert not sharing.file.exists()
+
+
+def test_a_pipe_in_the_place_of_the_file_does_not_stop_a_check(root):
+    sharing = progress.share(root, "ada")
+    sharing.file.unlink()
+    os.mkfifo(sharing.file)
+    assert "was not written" in progress.note(root, "m01.quiz", ONE_OF_TWO, 0)
+
+
+def test_a_file_that_was_collected_is_made_anew_by_share(root):
+    sharing = progress.share(root, "ada")
+    sharing.file.unlink()
+    assert progress.share(root) == sharing
+    assert progress.note(root, "m01.quiz", ONE_OF_TWO, 0) == ""
+    assert len(lines(sharing.file)) == 1
+
+
+def test_settings_that_name_another_file_delete_nothing(root, tmp_path):
+    (tmp_path / "diary.jsonl").write_text("mine")
+    (root / progress.SETTINGS).parent.mkdir(parents=True)
+    (root / progress.SETTINGS).write_text(json.dumps({"pseudonym": "../diary", "folder": str(tmp_path / "class")}))
+    assert progress.forget(root) is None
+    assert (tmp_path / "diary.jsonl").read_text() == "mine"

@@ -59,13 +59,16 @@ def issue(name: str, folder: Path, learner: str, issuer: str, country: str | Non
 def verify(file: Path, public_key: Path, as_json: bool) -> None:
     """Check a badge with the issuer's public key; no network is needed."""
     from ai4diag.course import badge
+    from ai4diag.course.untrusted import clean
 
     said = badge.verify(file, public_key)
     if as_json:
         show.data(vars(said))
         return
-    click.echo(f"{said.name} by {said.learner}; issued by {said.issuer}, {said.issued}")
-    click.echo(f"{said.description}\nchecked notebooks and exercises  {said.evidence}")
+    text = f"{said.name} by {said.learner}; issued by {said.issuer}, {said.issued}\n{said.description}"
+    for line in f"{text}\nchecked notebooks and exercises  {said.evidence}".split("\n"):
+        click.echo(clean(line))
+    show.message("This is what is signed; the picture could be painted over.")
 
 
 def _completed(name: str, folder: Path) -> list[Completed]:
@@ -78,8 +81,8 @@ def _completed(name: str, folder: Path) -> list[Completed]:
     from ai4diag.course import check_file
     from ai4diag.course import lesson as headers
     from ai4diag.course.badge import Completed
+    from ai4diag.course.untrusted import clean
     from ai4diag.errors import NotSolvedError, UsageError
-    from ai4diag.files import sha256_file
 
     here = workspace()
     all_lessons = [headers.in_notebook(path) for path in headers.notebooks(here.root).values()]
@@ -92,19 +95,20 @@ def _completed(name: str, folder: Path) -> list[Completed]:
             f"{name} needs {', '.join(wanted)}.",
         )
     paths = {lesson: paths[0] for lesson, paths in found.items()}
-    before = {lesson: sha256_file(path) for lesson, path in paths.items()}
     allowed = check_file.Allowed(jobs=os.cpu_count() or 1)
     results: list[Checked] = check_file.check(
         list(paths.values()), here, allowed, lambda item: show.message(item.lesson)
     )
     for (lesson, path), result in zip(paths.items(), results, strict=True):
-        if not result.solved or result.lesson != lesson or sha256_file(path) != before[lesson]:
+        if result.lesson != lesson or not result.solved:
+            name, why = clean(str(path), 4096), f"it is of lesson {result.lesson}" if result.solved else result.reason
             raise NotSolvedError(
-                f"{path} is not solved" + (f": {result.reason}." if result.reason else "."),
-                f"See: ai4diag course check {path}",
+                f"{name} is not solved" + (f": {why}." if why else "."), f"See: ai4diag course check {name}"
             )
-    exercises = [tuple(item.id for item in result.exercises) for result in results]
-    return [Completed(wanted[item], before[item], ids) for item, ids in zip(paths, exercises, strict=True)]
+    return [
+        Completed(wanted[item.lesson], item.sha256, tuple(exercise.id for exercise in item.exercises))
+        for item in results
+    ]
 
 
 COMMANDS = (keys, issue, verify)

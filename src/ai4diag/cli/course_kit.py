@@ -13,16 +13,17 @@ from ai4diag.cli.data import mirror
 
 
 @click.command("catch-up")
-@click.argument("lesson")
-def catch_up(lesson: str) -> None:
-    """Put in place what LESSON and those before it need: data, finished runs, solved notebooks.
+@click.argument("lessons", metavar="LESSON...", nargs=-1, required=True)
+def catch_up(lessons: tuple[str, ...]) -> None:
+    """Put in place what each LESSON and those before it need: data, finished runs, solved notebooks.
 
     What is there already stays; your own notebooks are not touched.
     """
     from ai4diag.course import kit
 
-    kit.catch_up(workspace(), lesson, mirror(), show.message)
-    click.echo(f"{lesson}: all that it needs is in place.")
+    kit.catch_up(workspace(), lessons, mirror(), show.message)
+    for lesson in lessons:
+        click.echo(f"{lesson}: all that it needs is in place.")
 
 
 @click.command("reset")

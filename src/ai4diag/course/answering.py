@@ -5,6 +5,7 @@ Between them lies a text, so that `check` (one process) and `ai4diag course chec
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from typing import Any, Literal
 from ai4diag.course.exercise import Exercise, Expectation, judged, shorten
 from ai4diag.course.plain import NotPlainError, decode, encode
 
+PACKAGE = Path(__file__).parents[1]
 Kind = Literal["answer", "missing", "not-plain", "error"]
 """What a text is: the answer as JSON, names that are not defined, why it is not plain, the error that was raised."""
 
@@ -32,7 +34,7 @@ def ask(exercise: Exercise, names: Mapping[str, Any], given: str) -> tuple[Kind,
     except NotPlainError as error:
         return "not-plain", str(error)
     except (Exception, SystemExit) as error:
-        return "error", f"{type(error).__name__}: {shorten(str(error))}"
+        return "error", f"{type(error).__name__}{_where(error)}: {shorten(str(error)) or 'it says no more'}"
 
 
 def read(exercise: Exercise, given: dict[str, Any], kind: str, text: str, root: Path) -> list[Expectation]:
@@ -58,3 +60,10 @@ def read(exercise: Exercise, given: dict[str, Any], kind: str, text: str, root: 
         found = shorten(str(error))
         return [Expectation("the answer is made of plain values", False, found, "numbers, texts, lists, arrays")]
     return judged(exercise, given, answer, root)
+
+
+def _where(error: BaseException) -> str:
+    """Return the learner's line that raised, or called what raised; empty where there is none."""
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if "/site-packages/" not in frame.filename]
+    lines = [frame for frame in own if not Path(frame.filename).is_relative_to(PACKAGE)]
+    return f" in `{shorten(lines[-1].line)}`" if lines and lines[-1].line else ""

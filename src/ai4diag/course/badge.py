@@ -8,7 +8,6 @@ Framework, which only an authority can set. A badge says "completed".
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ai4diag import __version__
 from ai4diag.course.lesson import Badge, Lesson
 from ai4diag.errors import DataError, MachineError, UsageError, VerifyError
-from ai4diag.files import sha256_json, write_bytes
+from ai4diag.files import sha256_json, write_new
 
 if TYPE_CHECKING:
     from openbadgeslib.ob3 import OpenBadgeCredential
@@ -90,10 +89,9 @@ def make_keys(folder: Path) -> tuple[Path, Path]:
     )
     shown = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secret)
-        write_bytes(public, shown)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_new(private, secret, 0o600)
+        write_new(public, shown, 0o644)
     except OSError as error:
         raise MachineError(f"{folder} cannot be written: {error.strerror}.", "Choose another folder.") from None
     return private, public
@@ -121,12 +119,14 @@ def issue(
         now: date of issue.
 
     Raises:
-        UsageError: a name is empty; no lesson was completed.
+        UsageError: a name is empty or cannot be shown; no lesson was completed.
         DataError: the key cannot be read.
     """
     ob3 = _library()
     if not completed or not learner.strip() or not issuer.strip():
         raise UsageError("A badge needs completed lessons, a learner's name and an issuer's name.", "Give all three.")
+    if not f"{learner}{issuer}{country}".isprintable():
+        raise UsageError("A name has a character that cannot be shown.", "Type it anew.")
     secret = _read(key, "key")
     signer = _explained(key, lambda: ob3.OB3Signer(secret, algorithm="EdDSA"))
     did = _explained(key, lambda: ob3.did_key_from_pem(_public_of(secret)))

@@ -29,7 +29,7 @@ STUCK = timedelta(minutes=8)
 AWAY = timedelta(hours=2)
 """After so long without any attempt, somebody is away."""
 MOST_LEARNERS = 500
-MOST_BYTES = 2_000_000
+MOST_BYTES = 500_000
 """Of a file; its end is read."""
 LONGEST_LINE = 2000
 MOST_MET = 1000

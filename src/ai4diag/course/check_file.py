@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from ai4diag.course.place import lacking
 from ai4diag.course.untrusted import clean, opened
 from ai4diag.course.watch import end
 from ai4diag.errors import Ai4diagError, ConfigError, DataError, UsageError
+from ai4diag.files import sha256_bytes
 from ai4diag.pipelines.workspace import Workspace
 
 LARGEST = headers.LARGEST_NOTEBOOK
@@ -68,6 +69,7 @@ class Checked:
         seconds: how long it took.
         cells: number and error of each cell that raised.
         exercises: what was judged.
+        sha256: of the text that was run; empty when it could not be read.
     """
 
     path: Path
@@ -77,6 +79,7 @@ class Checked:
     seconds: float = 0.0
     cells: tuple[tuple[str, str], ...] = ()
     exercises: tuple[Judged, ...] = ()
+    sha256: str = ""
 
     @property
     def solved(self) -> bool:
@@ -86,7 +89,8 @@ class Checked:
     def data(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         return {
-            "file": clean(str(self.path)),
+            "file": clean(str(self.path), 4096),
+            "sha256": self.sha256,
             "lesson": self.lesson,
             "state": self.state,
             "solved": self.solved,
@@ -194,7 +198,7 @@ class _Class:
     def __init__(self, scratch: Path, source: Workspace, allowed: Allowed, jobs: int) -> None:
         self.scratch, self.source, self.allowed, self.jobs = scratch, source, allowed, jobs
         self.roots: dict[str, Path | Ai4diagError] = {}
-        self.making = threading.Lock()
+        self.making, self.reading = threading.Lock(), threading.Lock()
         self.running: set[subprocess.Popen[str]] = set()
         self.closed = False
 
@@ -216,7 +220,8 @@ class _Class:
         """Check one notebook."""
         lesson = ""
         try:
-            lesson, text = read(path)
+            with self.reading:  # one at a time: what is read may be made to take much memory
+                lesson, text = read(path)
         except ConfigError as error:
             return Checked(path, lesson, "refused", clean(str(error)))
         try:
@@ -226,7 +231,7 @@ class _Class:
             return Checked(path, lesson, "not checked", clean(str(error)))
         except Exception as error:  # whatever it is, the others go on
             return Checked(path, lesson, "not checked", clean(f"{type(error).__name__}: {error}"))
-        return _checked(path, lesson, found)
+        return replace(_checked(path, lesson, found), sha256=sha256_bytes(text.encode()))
 
     def _root(self, lesson: str) -> Path:
         """Return the workspace of a lesson, made once.

@@ -20,7 +20,7 @@ from ai4diag.course.answering import ask, read
 from ai4diag.course.exercise import Exercise, Expectation
 from ai4diag.course.plain import encode
 from ai4diag.course.progress import note
-from ai4diag.errors import UsageError
+from ai4diag.errors import DataError, UsageError
 from ai4diag.pipelines.workspace import Workspace
 from ai4diag.shown import Shown
 
@@ -87,12 +87,20 @@ def check(exercise: str, *, hint: int = 0, names: Mapping[str, Any] | None = Non
 
     Raises:
         UsageError: there is no such exercise, or no such hint; not inside a workspace.
+        DataError: data or a run that the exercise is judged by are not there.
     """
     if hint not in ADVICE:
         raise UsageError(f"hint={hint!r}: hints are 1, 2 and 3.")
     found = lessons.find(exercise)
     root = Workspace.find(Path.cwd()).root
-    expectations = tuple(examine(found, _notebook() if names is None else names, root, seed))
+    mine = _notebook() if names is None else names
+    try:
+        expectations = tuple(examine(found, mine, root, seed))
+    except (OSError, DataError) as error:  # not of the learner's code
+        lesson = found.id.partition(".")[0]
+        raise DataError(
+            f"{found.id} cannot be judged: {error}", f"In a terminal, run: ai4diag course catch-up {lesson}"
+        ) from None
     if trouble := note(root, found.id, expectations, hint):
         warnings.warn(trouble, stacklevel=2)
     solved = all(item.met for item in expectations)

@@ -17,8 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,7 @@ def examine(places: sandbox.Places, task: dict[str, Any]) -> dict[str, Any]:
 
 def remove(folder: Path) -> None:
     """Remove a folder, however deep and locked somebody made it."""
-    with _quiet():
+    with suppress(OSError, RecursionError):
         shutil.rmtree(folder)
     if folder.exists():
         for words in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
@@ -185,14 +184,6 @@ def _guard(memory_gib: float) -> None:
     signal.signal(signal.SIGALRM, late)
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (int((memory_gib + 4) * GIB), resource.RLIM_INFINITY))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RecursionError):
-        return
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ Where a notebook can be had anew: in a checkout from `curriculum/`, in an unpack
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,15 +101,18 @@ def before(root: Path, lesson: str) -> list[Lesson]:
 
 
 def catch_up(
-    workspace: Workspace, lesson: str, mirror: str | None = None, say: Callable[[str], None] = lambda _: None
+    workspace: Workspace,
+    lessons: Sequence[str],
+    mirror: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Put in place what a lesson and those before it need: data sets, finished runs, solved notebooks.
+    """Put in place what lessons and those before them need: data sets, finished runs, solved notebooks; each once.
 
     What is there already is left alone; the learner's own notebooks are not touched.
 
     Args:
         workspace: where.
-        lesson: `m04`.
+        lessons: `m04`, ...
         mirror: where data come from, when there is an offline mirror.
         say: hears what is being done.
 
@@ -117,23 +121,24 @@ def catch_up(
         DataError: a data set cannot be had.
         MachineError: a run failed.
     """
-    chain = before(workspace.root, lesson)
-    for name in sorted({name for header in chain for name in header.data}):
+    chains = [before(workspace.root, lesson) for lesson in lessons]
+    chain = {header.id: header for needed in chains for header in needed}
+    for name in sorted({name for header in chain.values() for name in header.data}):
         say(f"data set {name}")
         catalogue.get(workspace.catalogue.card(name), workspace.data, mirror)
-    for run in dict.fromkeys(run for header in chain for run in header.runs):
+    for run in dict.fromkeys(run for lesson in sorted(chain) for run in chain[lesson].runs):
         if not finished(workspace, run):
             say(f"ai4diag run {run}")
             _run(workspace.root, run)
-    for header in chain[:-1]:
-        name, text = original(workspace.root, header.id, "solution")
+    for lesson in sorted({header.id for needed in chains for header in needed[:-1]}):
+        name, text = original(workspace.root, lesson, "solution")
         (workspace.root / SOLVED).mkdir(parents=True, exist_ok=True)
         write_text(workspace.root / SOLVED / name, text)
         say(f"solved notebook {SOLVED}/{name}")
 
 
 def _run(root: Path, run: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "ai4diag", "run", *run.split()], cwd=root, check=False)  # noqa: S603
+    done = subprocess.run([sys.executable, "-m", "ai4diag", "run", *shlex.split(run)], cwd=root, check=False)  # noqa: S603
     if done.returncode:
         raise MachineError(f"`ai4diag run {run}` ended with exit code {done.returncode}.", "See the message above.")
 

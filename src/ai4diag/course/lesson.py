@@ -59,7 +59,7 @@ def in_notebook(path: Path) -> Lesson:
 
 
 def notebooks(root: Path) -> dict[str, Path]:
-    """Return the learner's notebooks of a workspace: lesson to file, in order.
+    """Return the learner's notebooks of a workspace: lesson to file, in order; copies (`-Copy1`) are left out.
 
     Raises:
         ConfigError: two notebooks are of one lesson.
@@ -67,6 +67,8 @@ def notebooks(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted((root / "notebooks").glob("m[0-9][0-9]_*.ipynb")):
         lesson = path.name[:3]
+        if "-" in path.name:  # a copy that JupyterLab made: m04_metrics-Copy1.ipynb
+            continue
         if lesson in found:
             raise ConfigError(f"{found[lesson]} and {path} are both of lesson {lesson}.", "Keep one of them there.")
         found[lesson] = path

@@ -63,6 +63,16 @@ def make_pack(
     making = folder.with_name(f".{folder.name}.making")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
+    try:
+        said = _fill(source, making, chosen, say)
+        put_folder(making, folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return said | {"bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())}
+
+
+def _fill(source: Workspace, making: Path, chosen: Sequence[Lesson], say: Say) -> dict[str, Any]:
+    """Write everything into the folder; return what `pack.json` says."""
     say("classroom")
     _classroom(source, making / "classroom", chosen)
     say("documentation")
@@ -81,8 +91,7 @@ def make_pack(
     write_text(making / "START.html", start_page(chosen, made_on))
     say("checksums")
     write_text(making / "SHA256SUMS", _sums(making))
-    put_folder(making, folder)
-    return said | {"bytes": sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())}
+    return said
 
 
 def start_page(chosen: Sequence[Lesson], made_on: dict[str, str]) -> str:

@@ -6,7 +6,6 @@ nothing of a cell, of the machine or of its user.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -48,7 +47,8 @@ def sharing(root: Path) -> Sharing | None:
     """Return what a workspace shares; None when its learner did not turn it on."""
     try:
         found = json.loads((root / SETTINGS).read_text(encoding="utf-8"))
-        return Sharing(str(found["pseudonym"]), Path(found["folder"]))
+        pseudonym, folder = found["pseudonym"], Path(found["folder"])
+        return Sharing(pseudonym, folder) if PSEUDONYM.fullmatch(pseudonym) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -63,7 +63,7 @@ def share(root: Path, pseudonym: str = "", folder: Path | None = None) -> Sharin
 
     Raises:
         UsageError: the pseudonym has another form, or is somebody else's.
-        MachineError: the folder cannot be written to.
+        MachineError: the folder cannot be written to, or the file of an earlier name cannot be deleted.
     """
     before = sharing(root)
     pseudonym = pseudonym or (before.pseudonym if before else f"learner-{secrets.token_hex(3)}")
@@ -72,7 +72,7 @@ def share(root: Path, pseudonym: str = "", folder: Path | None = None) -> Sharin
             f"'{pseudonym}' cannot be a pseudonym.", "Take at most 32 letters, digits, '-' and '_', and not your name."
         )
     chosen = Sharing(pseudonym, (folder or root / FOLDER).resolve())
-    if chosen == before:
+    if chosen == before and chosen.file.exists():
         return chosen
     try:
         chosen.folder.mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,8 @@ def share(root: Path, pseudonym: str = "", folder: Path | None = None) -> Sharin
         raise UsageError(f"{chosen.file} is there already.", "Take another pseudonym with --as.") from None
     except OSError as error:
         raise MachineError(f"{chosen.folder} cannot be written to: {error.strerror}.", "Name another folder.") from None
-    if before is not None:
-        before.file.unlink(missing_ok=True)
+    if before is not None and before != chosen:
+        _delete(before.file)
     write_json(root / SETTINGS, {"pseudonym": chosen.pseudonym, "folder": str(chosen.folder)})
     return chosen
 
@@ -95,18 +95,16 @@ def forget(root: Path) -> Sharing | None:
     """
     found = sharing(root)
     if found is not None:
-        try:
-            found.file.unlink(missing_ok=True)
-        except OSError as error:
-            raise MachineError(f"{found.file} cannot be deleted: {error.strerror}.", "Delete it by hand.") from None
-    (root / SETTINGS).unlink(missing_ok=True)
+        _delete(found.file)
+    _delete(root / SETTINGS)
     return found
 
 
 def note(root: Path, exercise: str, expectations: Sequence[Expectation], hint: int) -> str:
     """Append a line when the learner shares; return what went wrong, if anything: a check goes on without it.
 
-    Several processes may do so at once: each line is written whole, under a lock.
+    Several processes may do so at once: each line is appended in one piece. No lock is taken, which somebody else could
+    hold; and the file is not made anew, or one that was forgotten a moment ago would come back.
     """
     found = sharing(root)
     if found is None:
@@ -120,12 +118,19 @@ def note(root: Path, exercise: str, expectations: Sequence[Expectation], hint: i
         "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     try:
-        handle = os.open(found.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        handle = os.open(found.file, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
             os.write(handle, (json.dumps(line) + "\n").encode())
         finally:
             os.close(handle)
     except OSError as error:
-        return f"Progress was not written to {found.file}: {error.strerror}."
+        again = "To go on showing it: ai4diag course share. To stop: ai4diag course forget."
+        return f"Progress was not written to {found.file}: {error.strerror}. {again}"
     return ""
+
+
+def _delete(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise MachineError(f"{file} cannot be deleted: {error.strerror}.", "Delete it by hand.") from None

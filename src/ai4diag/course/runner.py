@@ -11,9 +11,12 @@ other.
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import json
 import os
 import resource
+import struct
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +33,17 @@ LARGEST_FILE = 2**30
 """Bytes that one file may have."""
 MOST_TASKS = 2048
 """Processes and threads, where the kernel counts them for each sandbox."""
+KERNELS = {"x86_64": (0xC000003E, 317, 0), "aarch64": (0xC00000B7, 277, 1)}
+"""Machine to the kernel's number for it, to that of its call `seccomp`, and to the column of REFUSED."""
+REFUSED = {
+    **{"memfd_create": (319, 279), "memfd_secret": (447, 447), "shmget": (29, 194), "msgget": (68, 186)},
+    **{"mount": (165, 40), "fsopen": (430, 430), "open_tree": (428, 428), "unshare": (272, 97), "setns": (308, 268)},
+    **{"add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219)},
+    **{"bpf": (321, 280), "io_uring_setup": (425, 425), "perf_event_open": (298, 241), "userfaultfd": (323, 282)},
+}
+"""System calls that no lesson needs: for memory that belongs to no process, for the keys of the trainer's session, and
+some that holes in kernels were often found in; with their numbers (Linux, arch/x86/entry/syscalls/syscall_64.tbl and
+include/uapi/asm-generic/unistd.h)."""
 
 
 def main(lesson: str, notebook: str, given: str, channel: str) -> None:
@@ -39,6 +53,7 @@ def main(lesson: str, notebook: str, given: str, channel: str) -> None:
     cells = list(code(json.loads(Path(notebook).read_bytes())))
     shell = _shell()
     _limit()
+    _refuse_calls()
     _silence()
     _send(out, "started", "-", "-")
     sys.path.insert(0, "")  # as in a notebook: what lies beside it can be imported
@@ -110,6 +125,28 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux" and tuple(map(int, os.uname().release.split(".")[:2])) >= (5, 14):
         resource.setrlimit(resource.RLIMIT_NPROC, (MOST_TASKS, MOST_TASKS))
+
+
+def _refuse_calls() -> None:
+    """Have the kernel refuse some calls of this process and of all that it starts (seccomp, "not implemented").
+
+    Raises:
+        OSError: the kernel does not.
+    """
+    if sys.platform != "linux" or os.uname().machine not in KERNELS:
+        return
+    architecture, seccomp, column = KERNELS[os.uname().machine]
+    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06  # classic BPF
+    refused = [(equal, numbers[column]) for numbers in REFUSED.values()] + [(at_least, 0x40000000)]  # the last: x32
+    words = [(load, 0, 0, 4), (equal, 1, 0, architecture), (give, 0, 0, 0x50000 | errno.ENOSYS), (load, 0, 0, 0)]
+    words += [(code, len(refused) - place, 0, number) for place, (code, number) in enumerate(refused)]
+    words += [(give, 0, 0, 0x7FFF0000), (give, 0, 0, 0x50000 | errno.ENOSYS)]
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *word) for word in words))
+    whole = struct.pack("@HP", len(words), ctypes.addressof(program))
+    library = ctypes.CDLL(None, use_errno=True)
+    no_new_rights, filter_for_all_threads = 38, (1, 1)
+    if library.prctl(no_new_rights, 1, 0, 0, 0) or library.syscall(seccomp, *filter_for_all_threads, whole):
+        raise OSError(ctypes.get_errno(), "seccomp failed")
 
 
 def _silence() -> None:

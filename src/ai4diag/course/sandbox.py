@@ -76,9 +76,12 @@ class Places:
 
 @cache
 def bubblewrap() -> str:
-    """Return the path of a bubblewrap that works here; empty where there is none."""
+    """Return the path of a bubblewrap that works here; empty where there is none.
+
+    A Python whose folder holds the home folder, too, cannot be shown without showing everything: empty.
+    """
     found = shutil.which("bwrap") if sys.platform == "linux" else None
-    if not found:
+    if not found or any(Path.home().is_relative_to(prefix) for prefix in _prefixes()):
         return ""
     words = [found, *OPTIONS, *_bound(SYSTEM), "--proc", "/proc", "--dev", "/dev", "--", "/bin/true"]
     done = subprocess.run(words, capture_output=True, env={}, check=False)  # noqa: S603 - fixed words

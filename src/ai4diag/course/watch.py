@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
+import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +25,8 @@ DISK_POLL_S = 2.0
 MOST_PROCESSES = 200
 MOST_FILES = 100_000
 MOST_WRITTEN_GIB = 8
+LEAST_FREE_GIB = 1
+"""Free disk space below which nothing goes on."""
 ERRORS = "stderr.txt"
 """File, in the folder where the command writes, that has what it said before the notebook began."""
 
@@ -130,7 +135,7 @@ def _looks(pid: int, limits: Limits, begin: float, written: Path, parent: int) -
             reason = _memory(pid, limits) or ("" if os.getppid() == parent else "the check was ended")
         if not reason and now >= next_disk:
             next_disk = now + DISK_POLL_S
-            reason = _disk(written)
+            reason = _disk(pid, written)
         yield reason
 
 
@@ -152,18 +157,36 @@ def _tree(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _disk(folder: Path) -> str:
-    """Say whether too much was written; the walk itself is limited."""
-    size = files = 0
-    waiting = [str(folder)]
+def _disk(pid: int, folder: Path) -> str:
+    """Say whether too much was written, or where nobody can look; the walk itself is limited."""
+    if shutil.disk_usage(folder).free < LEAST_FREE_GIB * GIB:
+        return f"this machine has less than {LEAST_FREE_GIB} GiB of free disk space"
+    size, files, waiting = _deleted(pid), 0, [str(folder)]
     while waiting:
-        with suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                files += 1
-                with suppress(OSError):
-                    size += entry.stat(follow_symlinks=False).st_blocks * 512
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                if files > MOST_FILES:
-                    return f"it wrote more than {MOST_FILES:,} files"
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    files += 1
+                    with suppress(FileNotFoundError):
+                        size += entry.stat(follow_symlinks=False).st_blocks * 512
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(entry.path)
+                    if files > MOST_FILES:
+                        return f"it wrote more than {MOST_FILES:,} files"
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.EACCES):
+                return f"it made a folder into which nobody can look: {error.strerror}"
     return f"it wrote more than {MOST_WRITTEN_GIB} GiB" if size > MOST_WRITTEN_GIB * GIB else ""
+
+
+def _deleted(pid: int) -> int:
+    """Return the bytes of files that were deleted and are still open."""
+    found: dict[tuple[int, int], int] = {}
+    for process in _tree(pid):
+        with suppress(OSError), os.scandir(f"/proc/{process.pid}/fd") as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    file = entry.stat()
+                    if stat.S_ISREG(file.st_mode) and not file.st_nlink:
+                        found[file.st_dev, file.st_ino] = file.st_blocks * 512
+    return sum(found.values())

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ai4diag.errors import DataError, MachineError, UsageError, VerifyError
+from ai4diag.files import write_new
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -74,23 +75,13 @@ def make_keys(folder: Path, password: str = "") -> str:
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_new(folder / PRIVATE, private, 0o600)
-        _write_new(folder / PUBLIC, _pem(key.public_key()), 0o644)
+        write_new(folder / PRIVATE, private, 0o600)
+        write_new(folder / PUBLIC, _pem(key.public_key()), 0o644)
     except OSError as error:
         raise MachineError(
             f"Cannot write keys to {folder}: {error.strerror or error}.", "Choose another folder with --out."
         ) from None
     return fingerprint(key.public_key())
-
-
-def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that must not exist yet; from its first moment nobody else can read a private one."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(handle, "wb") as stream:
-        os.fchmod(handle, mode)
-        stream.write(content)
-        stream.flush()
-        os.fsync(handle)
 
 
 def fingerprint(key: EllipticCurvePublicKey) -> str:
