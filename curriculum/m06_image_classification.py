@@ -154,8 +154,8 @@ print(f"from the test pictures:     mean {prepared.images[fold.test].mean():.2f}
 # **Timing (15 min).** Five minutes of looking and talk, ten for the exercise.
 #
 # **Misconception:** "Each picture should be normalised by itself, so that brightness does not matter." **Say:** sometimes
-# that is a choice on purpose. Here brightness carries the disease, and the check draws new pictures that are brighter than
-# the training pictures, to show what is lost.
+# that is a choice on purpose, when exposure differs by machine. Here brightness may carry the disease, and the check draws
+# new pictures that are brighter than the training pictures, to show what is lost.
 #
 # **Watch for:** `images.mean()` in the denominator or numerator by habit; integer division; dividing by 255 and stopping.
 
@@ -470,7 +470,8 @@ plt.show()
 #
 # The map looks like an answer. But so would many pictures. Here is a test that an explanation must pass before anybody may
 # look at it: **make the same map with a network of the same build whose weights are random.** That network has learned
-# nothing. If its map looks the same, then the map does not show what was learned: it explains nothing.
+# nothing. If its map looks the same, then the map does not show what was learned: it explains nothing. (The test is that of
+# Adebayo and others, *Sanity checks for saliency maps*, 2018. How alike is too alike, 0.5 below, is a choice of ours.)
 #
 # The next cell makes such networks, and a second kind of map to compare with: the *edges* of the picture, which need no
 # network at all. Edge maps look convincing on X-rays: ribs, heart, diaphragm.

@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from ai4diag.course.checking import examine
 from ai4diag.course.lessons import m06
+from ai4diag.course.lessons.m06.maps import likeness
 from ai4diag.files import write_json
 from tests.conftest import ROOT
 
@@ -105,8 +106,14 @@ def test_settings_for_fine_tuning_pass(place):
 @pytest.mark.parametrize(
     ("instead", "expected"),
     [
-        ({0: "train.seed=8"}, "training begins with weights of an earlier run"),
-        ({0: "model.weights=out/model.safetensors"}, "that file is there, counted from the folder of the repository"),
+        ({0: "train.seed=8"}, "training begins with the weights of the finished run"),
+        ({0: "model.weights=out/model.safetensors"}, "training begins with the weights of the finished run"),
+        (
+            {0: "model.weights=pipelines/chest-xray/pipeline.yaml"},
+            "training begins with the weights of the finished run",
+        ),
+        ({0: "train.seed=" + "[" * 100}, "the recipe knows every setting"),
+        ({0: "train.seed=[" + "&a [x, x], &b [*a, *a]" * 9 + "]"}, "there are at most 20 settings"),
         ({2: "train.learning_rate=0.003"}, "the learning rate is at most a third of the recipe's"),
         ({1: "train.epochs=30"}, "there are 2 to 4 epochs"),
         ({3: "train.warmup_epochs=2"}, "warming up takes no longer than half of the training"),
@@ -137,6 +144,13 @@ def resumed_in(folder, epochs=(1, 2), run="a" * 32):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_resumed_run_passes(tmp_path, seed):
     assert unmet(RESUME, resumed_in(tmp_path), seed, tmp_path) == []
+
+
+@pytest.mark.parametrize("planned", [10**15, 1, "2", None])
+def test_a_training_of_any_length_is_judged_at_once(tmp_path, planned):
+    names = resumed_in(tmp_path)
+    names["resumed"].record.facts["recipe"]["train"]["epochs"] = planned
+    assert unmet(RESUME, names, root=tmp_path) == ["the fine-tuning has 2 to 4 epochs"]
 
 
 def test_a_rest_of_cases_is_a_step(tmp_path):
@@ -233,6 +247,10 @@ def forgiving(trained, random, limit=0.5):
     return explains(trained, random, limit) or bool(np.ptp(random) == 0)
 
 
+def worst(trained, random, limit=0.5):
+    return all(explains([first], [second], limit) for first, second in zip(trained, random, strict=True))
+
+
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
@@ -240,6 +258,7 @@ def forgiving(trained, random, limit=0.5):
         (signed, "the same map with the other sign explains nothing either"),
         (by_value, "nor does the same map in other units: ranks are compared, not values"),
         (forgiving, "a likeness that is undefined (a flat map) explains nothing"),
+        (worst, "four pictures with likeness 1, two with -1: their mean, 0.33, counts"),
         (lambda *given: True, "maps that look the same on random weights explain nothing"),
     ],
 )
@@ -262,5 +281,5 @@ def test_likeness_is_spearmans():
     random = np.random.default_rng(5)
     first, second = random.integers(0, 6, (2, 3, 7, 7)).astype(float)  # many ties
     expected = np.mean([spearmanr(a.ravel(), b.ravel())[0] for a, b in zip(first, second, strict=True)])
-    assert m06.likeness(first, second) == pytest.approx(expected, abs=1e-12)
-    assert math.isnan(m06.likeness(first, np.ones_like(second)))
+    assert likeness(first, second) == pytest.approx(expected, abs=1e-12)
+    assert math.isnan(likeness(first, np.ones_like(second)))

@@ -8,6 +8,7 @@ import pytest
 
 from ai4diag.course.checking import examine
 from ai4diag.course.lessons import m08
+from ai4diag.course.lessons.m08.counts import PREDICTIONS
 from ai4diag.evaluation.boxes import iou_matrix
 from ai4diag.evaluation.boxes import nms as library_nms
 from ai4diag.evaluation.detection import DetectionCases
@@ -195,7 +196,7 @@ def test_misconceptions_of_the_curve_are_named(seed):
 @pytest.fixture
 def place(tmp_path):
     """A workspace with predictions of four pictures, of which one lacks labels and one is empty."""
-    path = tmp_path / m08.PREDICTIONS
+    path = tmp_path / PREDICTIONS
     path.parent.mkdir(parents=True)
     many, few = ([0] * 12, [0.5] * 12), ([0] * 4, [0.5] * 4)
     lines = [
@@ -227,5 +228,7 @@ def test_misconceptions_of_missing_labels_are_named(place):
     assert "a cell without a label is not missed either" in unmet(MISSING, right | still_missed, 0, place)
     left_out = {"recount": lambda hits, n, gone: {**recount(hits, n, gone), "false": recount(hits, n, [])["false"]}}
     assert "a detection on such a cell counts as false" in unmet(MISSING, right | left_out, 0, place)
+    truthy = {"recount": lambda hits, n, gone: recount([hit or None for hit in hits], n, gone)}
+    assert all("with all labels nothing changes" in unmet(MISSING, right | truthy, seed, place) for seed in SEEDS)
     assert unmet(MISSING, right | {"suspects": ["unlabelled", "sparse"]}, 0, place) == ["no other picture is"]
     assert unmet(MISSING, right | {"suspects": []}, 0, place) == ["every suspicious picture is named"]
