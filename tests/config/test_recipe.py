@@ -67,6 +67,7 @@ def test_another_network_drops_the_settings_of_the_old_one(path):
         ("epochs: 40,", "epochs: 40, patience: 3, parts: [train, validation],", "patience chooses on validation"),
         ("epochs: 40,", "epochs: 40, epochs: 41,", "duplicate key"),
         ("task: tabular", "task: [tabular", "not valid YAML"),
+        ("task: tabular", "task: " + "[" * 20_000, "too deep to be read"),
         ("auroc_low: 0.9", "auroc_low: .nan", "finite number"),
         ("learning_rate: 1e-3", "learning_rate: .inf", "finite number"),
         ("primary: auroc,", "primary: auroc, operating_point: {youden: false},", "should be True"),

@@ -135,9 +135,10 @@ def test_the_environment_says_how_often_checkpoints_are_written(prepared, tmp_pa
     assert epochs == written
 
 
-def test_a_time_between_checkpoints_that_is_no_number_is_refused(prepared, tmp_path, monkeypatch):
-    monkeypatch.setenv("AI4DIAG_CHECKPOINT_SECONDS", "often")
-    with pytest.raises(ConfigError, match="AI4DIAG_CHECKPOINT_SECONDS is 'often'"):
+@pytest.mark.parametrize("said", ["often", "nan", "-1"])
+def test_a_time_between_checkpoints_that_is_no_number_of_seconds_is_refused(prepared, tmp_path, monkeypatch, said):
+    monkeypatch.setenv("AI4DIAG_CHECKPOINT_SECONDS", said)
+    with pytest.raises(ConfigError, match=f"AI4DIAG_CHECKPOINT_SECONDS is '{said}'"):
         fit(ToyLearner(), prepared, FOLD, SETTINGS, quiet, checkpoint=tmp_path / "c.safetensors")
 
 

@@ -68,7 +68,11 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Parse YAML 1.2 text; `where` names it in errors."""
+    """Parse YAML 1.2 text; `where` names it in errors.
+
+    Raises:
+        ConfigError: it is no YAML, or lists within lists too deep to be read.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -77,3 +81,5 @@ def parse_yaml(text: str, where: str) -> Any:
     except YAMLError as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{where} is not valid YAML: {problem}") from None
+    except RecursionError:
+        raise ConfigError(f"{where} has lists or mappings in each other that are too deep to be read.") from None

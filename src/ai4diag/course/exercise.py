@@ -100,7 +100,7 @@ def judged(exercise: Exercise, given: dict[str, Any], answer: Any, root: Path) -
     expect = Expectations()
     try:
         exercise.judge(given, answer, expect, root)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError, ArithmeticError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         expect.that("the answer has the form that was asked for", False, f"{answer!r} ({error})", "see the task")
     return expect.items or [Expectation("the answer can be judged", False)]
 

@@ -337,9 +337,12 @@ class _Loop:
 def _checkpoint_seconds() -> float:
     said = os.environ.get(INTERVAL, "")
     try:
-        return float(said) if said else CHECKPOINT_SECONDS
+        seconds = float(said) if said else CHECKPOINT_SECONDS
     except ValueError:
-        raise ConfigError(f"{INTERVAL} is {said!r}.", "Give seconds, such as 60, or leave it out.") from None
+        seconds = math.nan
+    if not seconds >= 0:  # NaN neither
+        raise ConfigError(f"{INTERVAL} is {said!r}.", "Give seconds, such as 60, or leave it out.")
+    return seconds
 
 
 def _silent(name: str, fields: dict[str, Any]) -> None:
