@@ -153,7 +153,7 @@ print("best three:", ", ".join(f"{name} {alone[name]:.3f}" for name in alone.ind
 
 # %%
 # !ai4diag prepare my-heart-failure --set "data.drop=[]"
-print("exit code", _exit_code)  # noqa: F821 - IPython keeps it for the latest line with !
+print("exit code", _exit_code)  # IPython keeps it for the latest line with !
 
 # %% [markdown]
 # Nothing was prepared. The command stopped with exit code 4: the data are missing, damaged, leaking, or not what their
@@ -529,7 +529,7 @@ model
 # %%
 if not here.fast:
     # !ai4diag run my-heart-failure
-    print("exit code", _exit_code)  # noqa: F821
+    print("exit code", _exit_code)
 
 # %%
 model.report
