@@ -278,6 +278,8 @@ def test_an_error_is_told_with_the_line_that_raised_it():
     assert (kind, text) == ("error", "AssertionError in `assert age >= 0`: it says no more")
     kind, text = ask(Call(), {"f": raises("import numpy as np\ndef f(age):\n    return np.zeros(age)\n")}, "{}")
     assert text == "ValueError in `return np.zeros(age)`: negative dimensions are not allowed"
+    kind, text = ask(Call(), {"f": raises("import json\ndef f(age):\n    return json.loads('[' * 3)\n")}, "{}")
+    assert text.startswith("JSONDecodeError in `return json.loads('[' * 3)`: Expecting value")
 
 
 def test_what_was_run_is_known_by_its_hash(school):

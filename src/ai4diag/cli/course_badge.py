@@ -33,7 +33,7 @@ def keys(out: Path | None) -> None:
 
 @click.command("issue")
 @click.argument("name", metavar="BADGE", type=click.Choice(["Explorer", "Builder", "Steward"], case_sensitive=False))
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--learner", required=True, help="The learner's name, as it shall stand there.")
 @click.option("--issuer", required=True, help="Your organisation.")
 @click.option("--country", help="Its country.")
@@ -75,7 +75,7 @@ def _completed(name: str, folder: Path) -> list[Completed]:
     """Check one notebook for each lesson of a badge.
 
     Raises:
-        UsageError: a lesson has no notebook there, or two.
+        UsageError: there is no such folder, or a lesson has no notebook there, or two.
         NotSolvedError: an exercise is not solved.
     """
     from ai4diag.course import check_file
@@ -84,6 +84,8 @@ def _completed(name: str, folder: Path) -> list[Completed]:
     from ai4diag.course.untrusted import clean
     from ai4diag.errors import NotSolvedError, UsageError
 
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder.", "Name the folder of the learner's notebooks.")
     here = workspace()
     all_lessons = [headers.in_notebook(path) for path in headers.notebooks(here.root).values()]
     wanted = {item.id: item for item in all_lessons if item.badge.lower() == name.lower()}

@@ -5,6 +5,7 @@ Between them lies a text, so that `check` (one process) and `ai4diag course chec
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any, Literal
 from ai4diag.course.exercise import Exercise, Expectation, judged, shorten
 from ai4diag.course.plain import NotPlainError, decode, encode
 
-PACKAGE = Path(__file__).parents[1]
+NOT_THE_LEARNERS = (str(Path(__file__).parents[1]), sys.prefix, sys.base_prefix)
+"""Where code lies that is not the learner's: this package, Python, what is installed."""
 Kind = Literal["answer", "missing", "not-plain", "error"]
 """What a text is: the answer as JSON, names that are not defined, why it is not plain, the error that was raised."""
 
@@ -64,6 +66,6 @@ def read(exercise: Exercise, given: dict[str, Any], kind: str, text: str, root: 
 
 def _where(error: BaseException) -> str:
     """Return the learner's line that raised, or called what raised; empty where there is none."""
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if "/site-packages/" not in frame.filename]
-    lines = [frame for frame in own if not Path(frame.filename).is_relative_to(PACKAGE)]
-    return f" in `{shorten(lines[-1].line)}`" if lines and lines[-1].line else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.line for frame in frames if frame.line and not frame.filename.startswith(NOT_THE_LEARNERS)]
+    return f" in `{shorten(lines[-1])}`" if lines else ""
