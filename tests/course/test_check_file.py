@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ai4diag.course import check_file, lessons
+from ai4diag.course import check_file, lessons, sandbox
 from ai4diag.course.answering import ask, read
 from ai4diag.course.checking import check
 from ai4diag.course.exercise import Exercise
@@ -144,6 +144,13 @@ def test_without_isolation_a_folder_is_refused_and_one_file_is_checked_with_a_wa
     said = json.loads(done.stdout)
     assert said["isolation"] == "none"
     assert said["notebooks"][0]["cells"] == []
+
+
+def test_a_python_that_cannot_be_shown_without_the_home_folder_is_no_isolation(monkeypatch):
+    needs_isolation()
+    assert sandbox.bubblewrap.__wrapped__()
+    monkeypatch.setattr(Path, "home", lambda: Path(sys.prefix) / "lib" / "somebody")
+    assert sandbox.bubblewrap.__wrapped__() == ""
 
 
 @pytest.mark.slow

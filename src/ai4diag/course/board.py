@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ MOST_LEARNERS = 500
 MOST_BYTES = 500_000
 """Of a file; its end is read."""
 LONGEST_LINE = 2000
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 MOST_MET = 1000
 
 
@@ -209,7 +211,9 @@ def _attempt(line: bytes, every: set[str], now: datetime) -> Attempt | None:
             return None
         found = json.loads(line)
         met, total, hint = (found[key] for key in ("met", "total", "hint"))
-        time = datetime.strptime(found["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        if not TIME.fullmatch(found["time"]):
+            return None
+        time = datetime.fromisoformat(found["time"])
         numbers = all(type(number) is int for number in (met, total, hint))
         fits = numbers and 0 <= met <= total <= MOST_MET and total > 0 and 0 <= hint <= 3
         if not fits or found["exercise"] not in every or time > now + timedelta(minutes=5):

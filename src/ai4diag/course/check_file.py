@@ -135,7 +135,7 @@ def notebooks(words: Sequence[Path]) -> list[Path]:
         if word.is_dir():
             inside = sorted(path for path in word.glob("*.ipynb") if not path.name.startswith("."))
             if not inside:
-                raise UsageError(f"{word} has no notebook (*.ipynb).", f"Folders below are not looked into: name them, {word}/*")
+                raise UsageError(f"{word} has no notebook (*.ipynb).", f"Name the folders below it: {word}/*")
             found += inside
         elif os.path.lexists(word):
             found.append(word)
