@@ -64,7 +64,7 @@ here
 # | word | here |
 # |---|---|
 # | site | a hospital whose data stay there |
-# | bundle | the model as a folder that can be handed over |
+# | bundle | the model as a folder that can be handed over (not the git bundle of lesson 10) |
 # | aggregate | a number about many patients: a count, a sum |
 # | coordinator | who puts the aggregates together, and never sees a row |
 
@@ -226,7 +226,8 @@ pd.DataFrame([result_of(site) for site in SITES]).set_index("site").round(2)
 # must not leave**:
 #
 # - a key that is not in the table above;
-# - a key whose value has not the form of the table (a list or a text where a number must be; another site);
+# - a key whose value has not the form of the table (a list or a text where a number must be; a count such as 61.5;
+#   another site);
 # - `n_disease` and `n_correct`, each when it is under 5, or when `n` minus it is under 5;
 # - every key but `site` when `n` is under 5.
 #
@@ -266,15 +267,20 @@ for site in SITES:
 # sees it.
 #
 # **What this does not do.** Two files of the same hospital, one before and one after Péter came, differ by Péter.
-# Sums that are asked for often enough can be taken apart. Files are not encrypted here. A rule for small counts is
+# Where the total of all four is known as well, a count that one hospital held back is the total minus the others. Sums
+# that are asked for often enough can be taken apart. Files are not encrypted here. A rule for small counts is
 # necessary, not sufficient; who may ask, how often, and for what, is for people and contracts.
 
 # %% [markdown] tags=["trainer"]
 # **Misconception:** "Aggregates are anonymous." **Say:** an average of one is a person, and the difference of two
 # sums is one, too. Let a group find the healthy Swiss patient: n = 16, n_disease = 15. Then ask who could know him.
 #
-# Frequent wrong answers: testing the count and not its rest; `isinstance(value, int)`, which lets `True` through;
-# deleting keys on a list of bad ones instead of keeping those on a list of good ones.
+# Frequent wrong answers: testing the count and not its rest; deleting keys on a list of bad ones instead of keeping
+# those on a list of good ones. Who asks for the limit: 5 protects the patients here; the 10 of `minimum_n`, below
+# which a report masks a group, protects its readers from numbers that say nothing.
+#
+# In this room the published table shows what Switzerland holds back, so that we can check the arithmetic. A real
+# coordinator has no such table, and must not get one beside the files.
 #
 # **Discuss (hospital and company in pairs):** who writes the list of what is allowed, and who can change it alone?
 
@@ -446,8 +452,8 @@ for site in SITES:
 #
 # **Live federation does not exist in ai4diag yet.** There is no server to connect to and no round to wait for. What
 # follows is the arithmetic, by hand, so that you know what such systems send and what they cannot hide. Six columns
-# of the training part of each hospital, on a common scale. Even the scale comes from sums: n, sum, and sum of
-# squares.
+# of the patients that the run learned from (training and validation), on a common scale. Even the
+# scale comes from sums: n, sum, and sum of squares.
 
 # %%
 prepared = Prepared.open(workspace.pipeline("heart-disease").out / "prepared")

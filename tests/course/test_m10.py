@@ -10,7 +10,8 @@ import pytest
 
 from ai4diag.course import lessons
 from ai4diag.course.checking import examine
-from ai4diag.course.lessons.m10 import LEAVES, STAYS, VERDICTS
+from ai4diag.course.lessons.m10.publishing import LEAVES, STAYS
+from ai4diag.course.lessons.m10.reading import VERDICTS
 from ai4diag.evaluation.compare import compare_estimates
 from ai4diag.types import Estimate
 from tests.conftest import ROOT
@@ -58,6 +59,7 @@ def test_publish_names_what_a_list_of_what_stays_forgets(tmp_path):
         "the estimates are published, so that somebody can compare",
         "a private key stays",
         "a table that somebody left in the pipeline's folder stays",
+        "a table beside the dataset cards stays",
     ]
 
 
@@ -183,9 +185,11 @@ def test_verdict_names_misconceptions(seed, tmp_path):
 
     assert unmet("m10.verdict", {"exit_code": headline_only}, tmp_path, seed) == [
         "an estimate that is not the headline counts as well",
+        "an upper limit of an interval counts as well",
         "an estimate that is missing does not hold",
         "an estimate that nobody stated does not hold",
         "undefined before and a number now does not hold",
+        "0 before and undefined now does not hold: 0 is a number",
     ]
 
     def values_only(stated, found, tolerance, known):
@@ -195,9 +199,20 @@ def test_verdict_names_misconceptions(seed, tmp_path):
         return exit_code(stated, found, tolerance, known)
 
     assert unmet("m10.verdict", {"exit_code": values_only}, tmp_path, seed) == [
-        "a limit of an interval counts as well",
+        "a lower limit of an interval counts as well",
+        "an upper limit of an interval counts as well",
         "another number of cases does not hold, however close the values",
     ]
+
+    def zero_is_nothing(stated, found, tolerance, known):
+        emptied = [
+            {name: {key: item[key] or None for key in item} for name, item in table.items()}
+            for table in (stated, found)
+        ]
+        return exit_code(*emptied, tolerance, known)
+
+    missed = unmet("m10.verdict", {"exit_code": zero_is_nothing}, tmp_path, seed)
+    assert missed == ["0 before and undefined now does not hold: 0 is a number"]
     numbers_first = {"exit_code": lambda known, **case: exit_code(known=True, **case) or (0 if known else 9)}
     assert unmet("m10.verdict", numbers_first, tmp_path, seed) == list(VERDICTS)[-1:]
     to_the_bit = {"exit_code": lambda tolerance, **case: exit_code(tolerance=0.0, **case)}
@@ -236,3 +251,17 @@ def test_lock_names_effects_taken_for_causes(tmp_path):
 def test_an_empty_answer_fails(exercise, tmp_path):
     names = lessons.find(f"m10.{exercise}").names
     assert unmet(f"m10.{exercise}", {name: lambda *given, **named: None for name in names}, tmp_path)
+
+
+@pytest.mark.parametrize("exercise", ["card", "verdict", "lock"])
+def test_answers_by_the_number_of_the_call_fail_under_another_seed(exercise, tmp_path):
+    right = {"card": open_fields, "verdict": exit_code, "lock": causes}[exercise]
+    (name,) = lessons.find(f"m10.{exercise}").names
+    drawn = lessons.find(f"m10.{exercise}").draw(np.random.default_rng(0), tmp_path)
+    told = [right(**case) if isinstance(case, dict) else right(case) for case in drawn["cases"]]
+
+    def counting(kept):
+        return lambda *given, **named: kept.pop(0)
+
+    assert unmet(f"m10.{exercise}", {name: counting(list(told))}, tmp_path, seed=0) == []
+    assert unmet(f"m10.{exercise}", {name: counting(list(told))}, tmp_path, seed=1)

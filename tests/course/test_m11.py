@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from ai4diag.course import lessons
 from ai4diag.course.checking import examine
-from ai4diag.course.lessons.m11 import wilson
+from ai4diag.course.lessons.m11.comparing import wilson
 
 SEEDS = range(5)
 
@@ -45,6 +45,11 @@ def test_sites_name_a_masked_hospital_and_other_subgroups(tmp_path):
         "a hospital whose value is undefined is left out"
     ]
 
+    def differences_too(rows, name):
+        return per_site([row | {"name": row["name"].removesuffix("_difference")} for row in rows], name)
+
+    assert len(unmet("m11.sites", {"per_site": differences_too}, tmp_path)) == 6
+
     def every_group(rows, name):
         kept = [row for row in rows if (row["name"], row["part"]) == (name, "test") and not math.isnan(row["value"])]
         return {row["subgroup"].split("=")[-1]: [row[key] for key in ("n", "value", "low", "high")] for row in kept}
@@ -61,6 +66,7 @@ def refused(result, smallest=5, with_rest=True):
     stays |= {key for key in result if key != "site" and not isinstance(result[key], int | float)}
     if result["site"] not in ("cleveland", "hungarian", "switzerland", "va"):
         stays.add("site")
+    stays |= {key for key in ("n_disease", "n_correct") if not isinstance(result[key], int)}
     for key in ("n_disease", "n_correct"):
         if key not in stays:
             parts = [result[key], result["n"] - result[key]] if with_rest else [result[key]]
@@ -90,7 +96,7 @@ def test_leave_names_misconceptions(tmp_path):
 
     assert unmet("m11.leave", {"refused": bad_words}, tmp_path) == ["a sum that nobody agreed on stays"]
     nothing = unmet("m11.leave", {"refused": lambda result: []}, tmp_path)
-    assert len(nothing) == 11
+    assert len(nothing) == 12
 
 
 def pooled(results):

@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from ai4diag.course import lessons
 from ai4diag.course.checking import examine
-from ai4diag.course.lessons.m12 import CLAIMS
+from ai4diag.course.lessons.m12.evidence import CLAIMS
 from ai4diag.evaluation.gate import check_gate
 from ai4diag.types import Estimate
 
@@ -58,6 +58,24 @@ def test_answers_that_somebody_can_check_are_right(tmp_path):
 )
 def test_answers_that_nobody_can_check_are_named(change, name, tmp_path):
     assert unmet("m12.answers", {"answers": ANSWERS | change}, tmp_path) == [name]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clinical_context": "One reading beside history and exercise test; it does not replace the doctor's own."},
+        {"target_population": "Adults of a chest pain unit who may need an angiography; people in shock are excluded."},
+        {"registration": "The product is not certified, and it is not yet approved anywhere."},
+    ],
+)
+def test_sensible_answers_in_other_words_are_right(change, tmp_path):
+    assert unmet("m12.answers", {"answers": ANSWERS | change}, tmp_path) == []
+
+
+def test_answers_are_texts_of_words(tmp_path):
+    for setting in (["a hospital"] * 20, "hospital " * 20, "x" * 90):
+        missed = unmet("m12.answers", {"answers": ANSWERS | {"setting": setting}}, tmp_path)
+        assert missed == ["setting is answered in a whole sentence"]
 
 
 def test_empty_answers_fail(tmp_path):
@@ -108,6 +126,13 @@ def test_trace_names_misconceptions(seed, tmp_path):
         "an estimate of the validation part is no evidence"
     ]
 
+    def of_anybody(risks, rows):
+        return open_risks([risk | {"subgroup": "all"} for risk in risks], rows)
+
+    assert "a risk of women is not closed by the estimate of all patients" in unmet(
+        "m12.trace", {"open_risks": of_anybody}, tmp_path, seed
+    )
+
     def truthy(risks, rows):
         return open_risks([risk | {"measure": risk["measure"] and "x"} for risk in risks], rows)
 
@@ -125,9 +150,11 @@ def faults(report, groups, fewest=10):
             found[group] = "missing"
         elif line["n"] != n:
             found[group] = "no n"
-        elif pd.notna(line["value"]) and n < fewest:
+        elif pd.isna(line["value"]):
+            found |= {group: "no value"} if n >= 10 else {}
+        elif n < fewest:
             found[group] = "too few"
-        elif pd.notna(line["value"]) and not line["low"] <= line["value"] <= line["high"]:
+        elif not line["low"] <= line["value"] <= line["high"]:
             found[group] = "no interval"
     return found
 
@@ -145,6 +172,10 @@ def test_subgroups_name_misconceptions(tmp_path):
     assert unmet("m12.subgroups", {"faults": of_the_report}, tmp_path) == [missing]
     no_masking = {"faults": lambda report, groups: faults(report, groups, fewest=0)}
     assert unmet("m12.subgroups", no_masking, tmp_path) == ["a value of fewer than ten patients is of too few"]
+    hiding = {
+        "faults": lambda report, groups: {g: f for g, f in faults(report, groups).items() if f != "no value"},
+    }
+    assert unmet("m12.subgroups", hiding, tmp_path) == ["many patients and no value is a group that somebody hides"]
     all_small = {
         "faults": lambda report, groups: faults(report, groups) | {g: "too few" for g, n in groups.items() if n < 10}
     }
@@ -198,7 +229,11 @@ def decide(change, plan, by="low"):
     pairs = zip(change["settings"].values(), limits, strict=True)
     if None in limits or any(not low <= value <= high for value, (low, high) in pairs):
         return "new assessment"
-    if math.isnan(change["low"]) or change["low"] < plan["gate"] or change["difference"][by] < -plan["margin"]:
+    if (
+        math.isnan(change["low"] + change["difference"]["low"])
+        or change["low"] < plan["gate"]
+        or change["difference"][by] < -plan["margin"]
+    ):
         return "refuse"
     return "release"
 
@@ -266,7 +301,11 @@ def test_incident_names_misconceptions(seed, tmp_path):
     assert unmet("m12.incident", never, tmp_path, seed) == [
         "a sudden loss raises the alarm in the month in which it shows",
         "a loss of few patients a month shows in three months together",
+        "good months of long ago do not hide a loss",
     ]
+    for width in (4, 8):
+        long = {"first_alarm": lambda months, promised, width=width: first_alarm(months, promised, width=width)}
+        assert "good months of long ago do not hide a loss" in unmet("m12.incident", long, tmp_path, seed)
 
 
 @pytest.mark.parametrize("exercise", ["trace", "subgroups", "claims", "change", "incident"])
