@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ai4diag.course import check_file, lessons, sandbox
+from ai4diag.course import check_file, lessons, sandbox, watch
 from ai4diag.course.answering import ask, read
 from ai4diag.course.checking import check
 from ai4diag.course.exercise import Exercise
@@ -202,6 +202,20 @@ def test_a_killed_check_leaves_no_process_and_no_folder(school, tmp_path):
     process.wait()
     wait_for(lambda: not marked(mark))
     wait_for(lambda: list(tmp_path.iterdir()) == [])
+
+
+def test_a_full_disk_is_told_and_nothing_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(watch, "LEAST_FREE_GIB", 10**9)
+    limits = watch.Limits(seconds=60, memory_gib=4, bytes_said=1)
+    reason = watch.watch(
+        ["sleep", "50"],
+        environment=dict(os.environ),
+        cwd=tmp_path,
+        written=tmp_path,
+        hear=bool,
+        limits=limits,
+    )
+    assert reason == watch.NO_SPACE
 
 
 def marked(mark: str) -> list[int]:

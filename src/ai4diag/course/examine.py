@@ -29,7 +29,7 @@ from ai4diag.course.answering import read
 from ai4diag.course.exercise import Exercise, Expectation
 from ai4diag.course.plain import LARGEST, encode
 from ai4diag.course.runner import LONGEST_ERROR, MOST_ERRORS
-from ai4diag.course.watch import ERRORS, GIB, Limits, watch
+from ai4diag.course.watch import ERRORS, GIB, NO_SPACE, Limits, watch
 from ai4diag.errors import Ai4diagError
 from ai4diag.files import write_text
 
@@ -113,6 +113,8 @@ def examine(places: sandbox.Places, task: dict[str, Any]) -> dict[str, Any]:
     if not heard.started:
         said = (places.folder / ERRORS).read_bytes()[-2000:].decode("utf-8", "replace").strip()
         return {"state": "not checked", "reason": f"the sandbox did not start: {said}"}
+    if reason == NO_SPACE:
+        return {"state": "not checked", "reason": reason}
     if not reason and not heard.ready:
         reason = "it ended its own kernel before its last cell had run"
     unheard = ("none", f"no answer: {reason or 'it ended its own kernel'}")

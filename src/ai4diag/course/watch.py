@@ -26,7 +26,8 @@ MOST_PROCESSES = 200
 MOST_FILES = 100_000
 MOST_WRITTEN_GIB = 8
 LEAST_FREE_GIB = 1
-"""Free disk space below which nothing goes on."""
+NO_SPACE = f"this machine has less than {LEAST_FREE_GIB} GiB of free disk space"
+"""Why nothing goes on then; whose fault it is, nobody knows."""
 ERRORS = "stderr.txt"
 """File, in the folder where the command writes, that has what it said before the notebook began."""
 
@@ -160,7 +161,7 @@ def _tree(pid: int) -> list[psutil.Process]:
 def _disk(pid: int, folder: Path) -> str:
     """Say whether too much was written, or where nobody can look; the walk itself is limited."""
     if shutil.disk_usage(folder).free < LEAST_FREE_GIB * GIB:
-        return f"this machine has less than {LEAST_FREE_GIB} GiB of free disk space"
+        return NO_SPACE
     size, files, waiting = _deleted(pid), 0, [str(folder)]
     while waiting:
         try:
