@@ -69,8 +69,8 @@ here
 # **Pairs:** a company and, where possible, a hospital, or two companies. In each section one is the manufacturer and
 # one the reviewer; they swap. The reviewer's only question is "where does that come from?".
 #
-# **Timing.** Break after "Subgroups". The commands take 5 to 15 seconds each. Who is late skips the risk trace's
-# second look.
+# **Timing.** Break after "Subgroups". The commands take 5 to 15 seconds each. Who is late only
+# reads the table of risks aloud, and takes the exercise on the risk trace home: claims repeat its rule.
 
 # %% [markdown]
 # ## Intended use
