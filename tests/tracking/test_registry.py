@@ -58,7 +58,7 @@ def test_decisions_set_the_alias_and_stay_written_down(workspace, runs):
 
 
 def test_a_run_that_the_store_does_not_know_is_refused(workspace, runs):
-    with pytest.raises(UsageError, match="mlruns does not know run 00000000.*copied") as raised:
+    with pytest.raises(UsageError, match=r"mlruns does not know run 00000000.*copied") as raised:
         registry.version_of(workspace, "blood-cells", "0" * 32)
     assert "damaged" not in str(raised.value)
     assert "run the pipeline here" in str(raised.value)
