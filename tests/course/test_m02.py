@@ -14,6 +14,7 @@ from sklearn.model_selection import GroupShuffleSplit
 from ai4diag.config.card import load_card
 from ai4diag.course.checking import examine
 from ai4diag.course.lessons.m02 import XRAYS, BySite, Copies, Licence, Split, Stale
+from ai4diag.data.catalogue import get
 from ai4diag.errors import DataError
 from tests.conftest import ROOT
 
@@ -77,7 +78,14 @@ def test_texts_of_numpy_are_texts():
 
 # --- copies of pictures
 
-HAS_XRAYS = pytest.mark.skipif(not (ROOT / XRAYS).is_file(), reason="ai4diag data get pneumoniamnist_reconstructed")
+
+@pytest.fixture(scope="module")
+def xrays(tmp_path_factory, mirror):
+    """A folder with the pictures where a workspace has them."""
+    root = tmp_path_factory.mktemp("xrays")
+    get(load_card(ROOT / "datasets" / "pneumoniamnist_reconstructed.yaml"), root / "data", mirror)
+    assert (root / XRAYS).is_file()
+    return root
 
 
 def find_copies(pictures, limit=0.98):
@@ -87,23 +95,20 @@ def find_copies(pictures, limit=0.98):
     return [(a, b) for at, a in enumerate(names) for b in names[at + 1 :] if (flat[a] * flat[b]).mean() > limit]
 
 
-@HAS_XRAYS
 @pytest.mark.parametrize("seed", SEEDS)
-def test_likeness_finds_the_planted_copies(seed):
-    assert crosses(Copies(), seed, find_copies=find_copies) == []
+def test_likeness_finds_the_planted_copies(seed, xrays):
+    assert crosses(Copies(), seed, xrays, find_copies=find_copies) == []
 
 
-@HAS_XRAYS
 @pytest.mark.parametrize("seed", SEEDS)
-def test_two_pairs_are_planted_and_no_real_copy_is_among_them(seed):
-    given = Copies().draw(np.random.default_rng(seed), ROOT)["pictures"]
+def test_two_pairs_are_planted_and_no_real_copy_is_among_them(seed, xrays):
+    given = Copies().draw(np.random.default_rng(seed), xrays)["pictures"]
     assert len(given) == 26
     assert len(find_copies({name: np.array(picture, float) for name, picture in given.items()}, 0.96)) == 2
 
 
-@HAS_XRAYS
 @pytest.mark.parametrize("seed", SEEDS)
-def test_wrong_searches_fail_by_name(seed):
+def test_wrong_searches_fail_by_name(seed, xrays):
     def by_hash(pictures):
         seen = {}
         for name, picture in pictures.items():
@@ -114,10 +119,12 @@ def test_wrong_searches_fail_by_name(seed):
         return [pair for a, b in find_copies(pictures) for pair in ((a, b), (b, a))]
 
     fainter = "the copy with another brightness is found"
-    assert crosses(Copies(), seed, find_copies=by_hash) == [fainter]
-    assert crosses(Copies(), seed, find_copies=lambda pictures: find_copies(pictures, 0.7)) == ["nobody else is named"]
-    assert crosses(Copies(), seed, find_copies=both_ways) == ["each pair is named once"]
-    assert fainter in crosses(Copies(), seed, find_copies=lambda pictures: [])
+    assert crosses(Copies(), seed, xrays, find_copies=by_hash) == [fainter]
+    assert crosses(Copies(), seed, xrays, find_copies=lambda pictures: find_copies(pictures, 0.7)) == [
+        "nobody else is named"
+    ]
+    assert crosses(Copies(), seed, xrays, find_copies=both_ways) == ["each pair is named once"]
+    assert fainter in crosses(Copies(), seed, xrays, find_copies=lambda pictures: [])
 
 
 def test_without_the_data_it_says_what_to_do(tmp_path):
