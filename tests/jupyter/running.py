@@ -94,11 +94,11 @@ class Lab:
     def processes(self) -> list[psutil.Process]:
         """Return the server's process and everything that it began."""
         first = psutil.Process(self.process.pid)
-        return [first, *first.children(recursive=True)]
+        return [first, *(one for one in first.children(recursive=True) if lives(one))]
 
     def mlflow(self) -> list[psutil.Process]:
         """Return the process tree of MLflow."""
-        found = [one for one in self.processes() if "ai4diag.tracking.serve" in one.cmdline()]
+        found = [one for one in self.processes() if "ai4diag.tracking.serve" in words(one)]
         return [*found, *(child for one in found for child in one.children(recursive=True))]
 
     def end(self, number: int = signal.SIGINT) -> None:
@@ -117,12 +117,28 @@ class Lab:
             one.kill()
 
 
+def lives(one: psutil.Process) -> bool:
+    """Whether a process still runs; one that ended, and that its parent did not look after yet, does not."""
+    try:
+        return one.is_running() and one.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def words(one: psutil.Process) -> list[str]:
+    """Return the words of a process's command; none when it ended meanwhile."""
+    try:
+        return one.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def alive(processes: list[psutil.Process], within: float = 20) -> list[str]:
     """Return the command lines of those that still run after so many seconds at most."""
     end = time.monotonic() + within
     while time.monotonic() < end:
-        left = [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        left = [one for one in processes if lives(one)]
         if not left:
             return []
         time.sleep(0.2)
-    return [" ".join(one.cmdline()) for one in left]
+    return [" ".join(words(one)) or str(one) for one in left]
