@@ -21,7 +21,7 @@ from tests.browser.seen import Seen
 from tests.conftest import ROOT, build_workspace
 from tests.jupyter.running import Lab
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lab")]  # two that start in the same second want one port
 pytest.importorskip("jupyterlab")
 TILES = ("Lessons", "Latest report", "MLflow")
 ICON = """card => {

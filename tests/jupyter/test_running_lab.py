@@ -20,7 +20,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.jupyter.running import Lab, alive, words
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("lab")]  # two that start in the same second want one port
 pytest.importorskip("jupyterlab")
 PAGES = ("ai4diag/lessons", "ai4diag/report", "ai4diag/mlflow", "ai4diag-mlflow/health", "api/contents", "api/kernels")
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
